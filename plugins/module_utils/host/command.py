@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run external commands: an argument vector, a time limit, an environment, and a result that cannot be ignored."""
+
+import os
+import signal
+import subprocess
+
+
+class CommandError(Exception):
+    """A command could not be started, failed, or ran out of time."""
+
+    def __init__(self, message, result=None):
+        super().__init__(message)
+        self.result = result
+
+
+class Result:
+    """What came of a command.
+
+    argv: list of str; rc: exit status (negative: ended by that signal); stdout, stderr: str, undecodable bytes
+    kept as surrogate escapes.
+    """
+
+    def __init__(self, argv, rc, stdout, stderr):
+        self.argv = argv
+        self.rc = rc
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def cause(self):
+        """The last line that says why it failed, else the exit status. Returns str."""
+        text = self.stderr.strip() or self.stdout.strip()
+        return text.splitlines()[-1] if text else "exit status %d" % self.rc
+
+
+def _decode(data):
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _environment(extra):
+    environment = dict(os.environ, LC_ALL="C", LANGUAGE="C")
+    environment.update(extra or {})
+    return environment
+
+
+def run(argv, timeout=60, env=None, stdin=b"", ok=(0,), cwd=None):
+    """Run argv to its end.
+
+    argv: list of str, never a shell string. timeout: seconds, after which the command and its children are killed.
+    env: dict of additions to the environment (LC_ALL is always C). stdin: bytes. ok: exit statuses that are a
+    success, or None for any. Returns Result. Raises CommandError naming the command and the cause; secrets
+    belong into env, a file or stdin, because argv is part of the message.
+    """
+    argv = [str(word) for word in argv]
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError("%s cannot be started: %s" % (argv[0], error.strerror or error))
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        stdout, stderr = process.communicate()
+        result = Result(argv, process.returncode, _decode(stdout), _decode(stderr))
+        raise CommandError("%s did not end within %s s" % (" ".join(argv), timeout), result)
+    result = Result(argv, process.returncode, _decode(stdout), _decode(stderr))
+    if ok is not None and result.rc not in ok:
+        raise CommandError("%s: %s" % (" ".join(argv), result.cause()), result)
+    return result
+
+
+def which(name, extra=("/usr/sbin", "/sbin", "/usr/local/sbin")):
+    """Full path of a program, or None. Looks in PATH and in the places of administrators' programs."""
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) + list(extra):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
