@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates of the storage preflight: decisions from facts, without touching a host."""
+
+OLDEST_RSYNC = (3, 1)
+# rsync 3.4.3 breaks --delete-missing-args (RsyncProject/rsync#910), which the final delta needs; 3.4.4 mends it.
+BROKEN_RSYNC = {(3, 4, 3)}
+
+
+def gate(name, problems, advice, evidence=None):
+    """One gate: ok when there are no problems. Returns {"name", "ok", "evidence", "advice"}."""
+    shown = dict(evidence or {})
+    shown["problems"] = problems
+    return {"name": name, "ok": not problems, "evidence": shown, "advice": advice}
+
+
+def preflight_gates(source, target, trees, options):
+    """Decide every gate of the preflight.
+
+    source, target: what storage_info returned on the two hosts ({"host", "trees"}), trees in the order of `trees`.
+    trees: migration_trees. options: {"writers", "clock_tolerance" (seconds), "reserve_percent", "clock_slack"
+    (seconds that lay between the two readings)}. Returns a list of gates, see gate().
+    """
+    pairs = list(zip(trees, source["trees"], target["trees"]))
+    return [
+        source_trees(pairs),
+        target_trees(pairs),
+        space(pairs, options["reserve_percent"]),
+        inodes(pairs),
+        rsync_versions(source["host"], target["host"]),
+        accounts(source["host"], target["host"]),
+        clocks(source["host"], target["host"], options["clock_tolerance"]),
+        writers(source["host"], target["host"], options["writers"]),
+    ]
+
+
+def source_trees(pairs):
+    problems = []
+    for tree, facts, _target in pairs:
+        if not facts["exists"]:
+            problems.append("%s does not exist on the source" % tree["source"])
+        elif tree.get("require_mountpoint") and not facts["mountpoint"]:
+            problems.append("%s is not mounted on the source" % tree["source"])
+        elif facts["empty"]:
+            problems.append("%s is empty on the source: not mounted?" % tree["source"])
+    return gate("source_trees", problems, "Mount the tree, or correct its path in migration_trees")
+
+
+def target_trees(pairs):
+    problems = []
+    for tree, _source, facts in pairs:
+        if facts["exists"] and facts["read_only"]:
+            problems.append("%s is read-only on the target" % tree["target"])
+        if tree.get("require_mountpoint") and not (facts["exists"] and facts["mountpoint"]):
+            problems.append("%s is not mounted on the target" % tree["target"])
+    return gate("target_trees", problems, "Mount the file system of the new tree, writable")
+
+
+def _needed(facts, key, used):
+    """How much of something a tree takes: its count where it is complete, else what its whole file system uses."""
+    counts = facts.get("counts")
+    return counts[key] if counts and counts["complete"] else facts[used]
+
+
+def space(pairs, reserve_percent):
+    problems, evidence = [], {}
+    for tree, source, target in pairs:
+        if not (source["exists"] and target["exists"]):
+            continue
+        already = _already(target, "bytes")
+        needed = _needed(source, "bytes", "used_bytes") * (100 + reserve_percent) // 100
+        evidence[tree["name"]] = {"needed_bytes": needed, "free_bytes": target["free_bytes"], "there_bytes": already}
+        if needed > target["free_bytes"] + already:
+            problems.append("%s needs %d bytes, %d are free" % (tree["name"], needed - already, target["free_bytes"]))
+    return gate("space", problems, "Enlarge the target's file system, or exclude what need not move", evidence)
+
+
+def _already(facts, key):
+    """What is on the target already, from an earlier copy."""
+    counts = facts.get("counts")
+    return counts[key] if counts and counts["complete"] else 0
+
+
+def _needed_inodes(facts):
+    counts = facts.get("counts")
+    if counts and counts["complete"]:
+        return counts["files"] + counts["directories"]
+    return facts["used_inodes"]
+
+
+def inodes(pairs):
+    problems, evidence = [], {}
+    for tree, source, target in pairs:
+        if not (source["exists"] and target["exists"] and target["inodes_limited"]):
+            continue
+        needed = _needed_inodes(source)
+        already = _already(target, "files") + _already(target, "directories")
+        evidence[tree["name"]] = {"needed": needed, "free": target["free_inodes"], "there": already}
+        if needed > target["free_inodes"] + already:
+            problems.append(
+                "%s needs %d inodes, %d are free" % (tree["name"], needed - already, target["free_inodes"])
+            )
+    return gate("inodes", problems, "Make the target's file system with more inodes (mkfs -N)", evidence)
+
+
+def version_tuple(text):
+    """'3.5.0' -> (3, 5, 0)."""
+    return tuple(int(part) for part in text.split("."))
+
+
+def rsync_versions(source, target):
+    problems = []
+    for side, host in (("source", source), ("target", target)):
+        if host["rsync"] is None:
+            continue  # storage_prepare installs it
+        version = version_tuple(host["rsync"])
+        if version < OLDEST_RSYNC:
+            problems.append("rsync %s on the %s is older than 3.1" % (host["rsync"], side))
+        if version in BROKEN_RSYNC:
+            problems.append("rsync %s on the %s loses deletions (--delete-missing-args)" % (host["rsync"], side))
+        missing = [name for name, built in sorted(host["rsync_features"].items()) if not built]
+        if missing:
+            problems.append("rsync on the %s was built without %s" % (side, ", ".join(missing)))
+    evidence = {"source": source["rsync"], "target": target["rsync"]}
+    return gate("rsync_versions", problems, "Install another rsync there", evidence)
+
+
+def accounts(source, target):
+    """Owners move by number; an account whose number differs would own other people's files."""
+    problems = []
+    for kind in ("users", "groups"):
+        for name, number in sorted(source[kind].items()):
+            other = target[kind].get(name)
+            if number >= 1000 and other is not None and other != number and name not in ("nobody", "nogroup"):
+                problems.append("%s %s is %d on the source and %d on the target" % (kind[:-1], name, number, other))
+    return gate("accounts", problems, "Give the accounts equal numbers; ownership moves by number")
+
+
+def clocks(source, target, tolerance):
+    apart = abs(source["clock"] - target["clock"])
+    problems = ["the clocks are %.1f s apart" % apart] if apart > tolerance else []
+    return gate("clocks", problems, "Let both hosts take their time from the same server", {"seconds": round(apart, 3)})
+
+
+def writers(source, target, names):
+    problems = []
+    for side, host in (("source", source), ("target", target)):
+        for name in names:
+            if host["units"] and not host["units"].get(name, {}).get("exists"):
+                problems.append("there is no unit %s on the %s" % (name, side))
+    return gate("writers", problems, "Install the unit there, or correct migration_writers")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each gate of the storage preflight is decided from facts alone."""
+
+import copy
+
+import pytest
+from ansible_collections.seamless.migration.plugins.module_utils.storage.preflight import preflight_gates
+
+TREES = [{"name": "data", "source": "/srv/files", "target": "/srv/new"}]
+OPTIONS = {"writers": ["upload.service"], "clock_tolerance": 2.0, "reserve_percent": 5}
+
+
+def side(path):
+    return {
+        "host": {
+            "clock": 1000.0,
+            "rsync": "3.5.0",
+            "rsync_features": {"acls": True, "xattrs": True},
+            "users": {"root": 0, "www": 1001, "nobody": 65534},
+            "groups": {"root": 0, "www": 1001},
+            "units": {"upload.service": {"exists": True, "active": "active"}},
+        },
+        "trees": [
+            {
+                "path": path,
+                "exists": True,
+                "empty": False,
+                "mountpoint": False,
+                "read_only": False,
+                "free_bytes": 10 ** 9,
+                "used_bytes": 10 ** 6,
+                "free_inodes": 10 ** 6,
+                "used_inodes": 1000,
+                "inodes_limited": True,
+                "counts": {"files": 10, "directories": 2, "bytes": 1000, "hard_linked": 0, "complete": True},
+            }
+        ],
+    }
+
+
+def free(one_side, **values):
+    one_side["trees"][0].update(values)
+
+
+def counted(one_side, **values):
+    one_side["trees"][0]["counts"].update(values)
+
+
+def failed(change=None, trees=None):
+    source, target = side("/srv/files"), side("/srv/new")
+    if change:
+        change(source, target)
+    gates = preflight_gates(source, target, trees or copy.deepcopy(TREES), OPTIONS)
+    assert all(gate["advice"] for gate in gates)
+    return {gate["name"]: gate["evidence"]["problems"] for gate in gates if not gate["ok"]}
+
+
+def test_two_good_hosts_pass_every_gate():
+    assert failed() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "change"),
+    [
+        ("source_trees", "does not exist", lambda s, t: s["trees"][0].update(exists=False)),
+        ("source_trees", "is empty", lambda s, t: s["trees"][0].update(empty=True)),
+        ("target_trees", "read-only", lambda s, t: t["trees"][0].update(read_only=True)),
+        ("space", "bytes", lambda s, t: (free(t, free_bytes=5), counted(t, bytes=0))),
+        ("space", "bytes", lambda s, t: (free(s, used_bytes=10 ** 12), counted(s, complete=False))),
+        ("inodes", "inodes", lambda s, t: (free(t, free_inodes=1), counted(t, files=0, directories=0))),
+        ("rsync_versions", "older than 3.1", lambda s, t: s["host"].update(rsync="3.0.9")),
+        ("rsync_versions", "loses deletions", lambda s, t: t["host"].update(rsync="3.4.3")),
+        ("rsync_versions", "without acls", lambda s, t: t["host"]["rsync_features"].update(acls=False)),
+        ("accounts", "user www is 1001 on the source and 1002", lambda s, t: t["host"]["users"].update(www=1002)),
+        ("clocks", "apart", lambda s, t: t["host"].update(clock=1003.0)),
+        ("writers", "no unit upload.service on the t", lambda s, t: t["host"].update(units={"upload.service": {}})),
+    ],
+)
+def test_a_gate_fails_and_says_why(name, words, change):
+    problems = failed(change)
+    assert list(problems) == [name]
+    assert words in problems[name][0]
+
+
+def test_a_tree_that_must_be_a_mount_point_is_refused_when_it_is_not():
+    trees = [dict(TREES[0], require_mountpoint=True)]
+    assert set(failed(trees=trees)) == {"source_trees", "target_trees"}
+
+
+def test_what_was_copied_before_counts_as_room():
+    def change(_source, target):
+        target["trees"][0]["free_bytes"] = 100
+        target["trees"][0]["counts"]["bytes"] = 1000
+
+    assert failed(change) == {}
+
+
+def test_a_host_without_rsync_is_left_to_prepare():
+    assert failed(lambda s, t: t["host"].update(rsync=None, rsync_features={"acls": False, "xattrs": False})) == {}
