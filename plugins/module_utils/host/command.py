@@ -43,7 +43,7 @@ def _environment(extra):
     return environment
 
 
-def run(argv, timeout=60, env=None, stdin=b"", ok=(0,), cwd=None):
+def run(argv, timeout=60, *, env=None, stdin=b"", ok=(0,), cwd=None):
     """Run argv to its end.
 
     argv: list of str, never a shell string. timeout: seconds, after which the command and its children are killed.
@@ -63,14 +63,14 @@ def run(argv, timeout=60, env=None, stdin=b"", ok=(0,), cwd=None):
             start_new_session=True,
         )
     except OSError as error:
-        raise CommandError("%s cannot be started: %s" % (argv[0], error.strerror or error))
+        raise CommandError("%s cannot be started: %s" % (argv[0], error.strerror or error)) from error
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
         stdout, stderr = process.communicate()
         result = Result(argv, process.returncode, _decode(stdout), _decode(stderr))
-        raise CommandError("%s did not end within %s s" % (" ".join(argv), timeout), result)
+        raise CommandError("%s did not end within %s s" % (" ".join(argv), timeout), result) from error
     result = Result(argv, process.returncode, _decode(stdout), _decode(stderr))
     if ok is not None and result.rc not in ok:
         raise CommandError("%s: %s" % (" ".join(argv), result.cause()), result)

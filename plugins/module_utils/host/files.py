@@ -20,7 +20,7 @@ def read(path, missing=None):
     except OSError as error:
         if error.errno == errno.ENOENT:
             return missing
-        raise FileError("%s cannot be read: %s" % (path, error.strerror))
+        raise FileError("%s cannot be read: %s" % (path, error.strerror)) from error
 
 
 def text(data):
@@ -97,7 +97,7 @@ def write(path, content, mode=None, owner=None):
             owner = (status.st_uid, status.st_gid)
         _write(path, content, mode, owner, path if status else None)
     except OSError as error:
-        raise FileError("%s cannot be written: %s" % (path, error.strerror))
+        raise FileError("%s cannot be written: %s" % (path, error.strerror)) from error
 
 
 def remove(path):
@@ -107,6 +107,6 @@ def remove(path):
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
-        raise FileError("%s cannot be removed: %s" % (path, error.strerror))
+        raise FileError("%s cannot be removed: %s" % (path, error.strerror)) from error
     fsync_directory(os.path.dirname(os.path.realpath(path)))
     return True
