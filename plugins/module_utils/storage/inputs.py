@@ -9,7 +9,8 @@ TREE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TREE_KEYS = {"name", "source", "target", "require_mountpoint", "exclude"}
 HOOKS = ("before_freeze", "after_freeze", "before_switch", "after_switch", "on_rollback")
-SYSTEM_PATHS = set(["/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var"])
+SYSTEM_PATHS = {"/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc"}
+SYSTEM_PATHS |= {"/run", "/sbin", "/sys", "/usr", "/var"}
 
 
 def input_errors(inputs):
