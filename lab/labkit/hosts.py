@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts: made, started, broken, mended, removed."""
+
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from . import disk, furnish, image, inventory, machine, network, ssh
+from .paths import BUILD, LABEL, PREFIX, RUNTIME
+from .podman import podman, podman_json
+from .run import LabError, run
+from .state import Lab, all_names, checked_name, kind
+
+# What a server's root can do and a container's usually cannot; number of the capability in the kernel.
+CAPABILITIES = {
+    "SYS_ADMIN": 21, "NET_ADMIN": 12, "NET_RAW": 13, "SYS_NICE": 23, "SYS_PTRACE": 19, "MKNOD": 27,
+    "LINUX_IMMUTABLE": 9, "AUDIT_WRITE": 29, "DAC_READ_SEARCH": 2,
+}  # fmt: skip
+
+
+def _each(action, items):
+    """Run action on every item at once; the first failure is raised after all have ended."""
+    items = list(items)
+    with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
+        running = [pool.submit(action, item) for item in items]
+    return [future.result() for future in running]
+
+
+def up(name, wanted):
+    """Start a lab with the wanted hosts; hosts that are there already stay as they are.
+
+    :raises LabError: when a host does not come up.
+    """
+    lab = Lab(name)
+    for host in wanted:
+        checked_name(host, "host")
+    machine.install_packages()
+    machine.remember_kernel_values()
+    machine.raise_instances()
+    base = image.ensure()
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    lab.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ssh.make_key(lab.key, "seamless-lab-" + name)
+    lab.subnet = network.create(name)
+    for host in wanted:
+        if host not in lab.hosts:
+            lab.hosts[host] = network.address(lab.subnet, lab.next_number(host))
+        keys = lab.folder / "hosts" / host
+        keys.mkdir(parents=True, exist_ok=True)
+        ssh.make_key(keys / "ssh_host_ed25519_key", host)
+    lab.save()
+    ssh.write_known_hosts(lab)
+    inventory.write(lab)
+    _each(lambda host: _bring_up(lab, host, base), wanted)
+    return lab
+
+
+def _bring_up(lab, host, base):
+    container = lab.container(host)
+    if podman("container", "exists", container, check=False).returncode != 0:
+        _create(lab, host, base)
+    if kind(host) in ("old", "new"):
+        disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
+    _start(lab, host)
+
+
+def _create(lab, host, base):
+    bounding = machine.capabilities()
+    allowed = [name for name, number in CAPABILITIES.items() if bounding >> number & 1]
+    arguments = [
+        "--name", lab.container(host), "--hostname", host.replace("_", "-"), "--label", "%s=%s" % (LABEL, lab.name),
+        "--systemd=always", "--network", PREFIX + lab.name, "--ip", lab.address(host), "--no-hosts",
+        "--security-opt", "unmask=/proc/sys", "--cap-add", ",".join(allowed), "--stop-timeout", "5",
+    ]  # fmt: skip
+    if kind(host) in ("old", "new"):
+        where = disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
+        arguments += ["--volume", "%s:/srv/files" % where]
+    podman("create", *arguments, base, "/sbin/init")
+    podman("cp", "-", lab.container(host) + ":/", data=furnish.bundle(lab, host))
+
+
+def _start(lab, host):
+    ssh.forget(lab, host)
+    podman("start", lab.container(host))
+    ssh.wait_for(lab, host)
+    # "degraded" is an answer too, and the operator is told what failed.
+    state = ssh.on(lab, host, "systemctl is-system-running --wait", check=False).stdout.strip()
+    if state != "running":
+        failed = ssh.on(lab, host, "systemctl --failed --no-legend --plain", check=False).stdout.strip()
+        machine.say("%s is %s: %s" % (host, state or "silent", failed))
+
+
+def _containers(label):
+    return podman_json("ps", "--all", "--format", "json", "--filter", "label=%s" % label)
+
+
+def down(name):
+    """Remove a lab with everything that belongs to it. It may be there in part, or not at all."""
+    lab = Lab(name)
+    for host in lab.hosts:
+        ssh.forget(lab, host)
+    found = [entry["Names"][0] for entry in _containers("%s=%s" % (LABEL, name))]
+    _each(lambda container: podman("rm", "--force", "--time", "0", "--volumes", container), found)
+    network.remove(name)
+    disk.detach_all(name)
+    shutil.rmtree(lab.runtime, ignore_errors=True)
+    shutil.rmtree(lab.folder, ignore_errors=True)
+    if not _containers(LABEL):
+        machine.restore_kernel_values()
+
+
+def clean():
+    """Remove every lab of this machine, the images, and what the labs changed on the machine."""
+    found = {entry["Labels"][LABEL] for entry in _containers(LABEL)}
+    for path in RUNTIME.iterdir() if RUNTIME.is_dir() else []:
+        if path.is_dir():
+            found.add(path.name)
+    for entry in podman_json("network", "ls", "--format", "json", "--filter", "label=%s" % LABEL):
+        found.add(entry["name"][len(PREFIX) :])
+    for name in sorted(found | set(all_names())):
+        down(name)
+    image.remove_all()
+    network.remove_leftovers()
+    machine.restore_kernel_values()
+    shutil.rmtree(BUILD, ignore_errors=True)
+    shutil.rmtree(RUNTIME, ignore_errors=True)
+
+
+def states(lab):
+    """Host -> running, exited or absent."""
+    found = {entry["Names"][0]: entry["State"] for entry in _containers("%s=%s" % (LABEL, lab.name))}
+    return {host: found.get(lab.container(host), "absent") for host in lab.hosts}
+
+
+def kill(lab, host):
+    """Power off, hard."""
+    lab.address(host)
+    podman("kill", "--signal", "KILL", lab.container(host))
+    podman("wait", lab.container(host), check=False, timeout=30)
+    ssh.forget(lab, host)
+
+
+def start(lab, host):
+    """Power on again."""
+    lab.address(host)
+    if kind(host) in ("old", "new"):
+        disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
+    _start(lab, host)
+
+
+def _outer_interface(lab, host):
+    """Name of the machine's end of the host's network cable."""
+    lab.address(host)
+    pid = podman("inspect", "--format", "{{.State.Pid}}", lab.container(host)).stdout.strip()
+    if pid == "0":
+        raise LabError("%s does not run. Start it: lab start %s" % (host, host))
+    inner = json.loads(run(["nsenter", "-t", pid, "-n", "ip", "-j", "link", "show", "eth0"]).stdout)[0]
+    for link in json.loads(run(["ip", "-j", "link", "show"]).stdout):
+        if link["ifindex"] == inner["link_index"]:
+            return link["ifname"]
+    raise LabError("Found no interface of this machine that belongs to %s" % host)
+
+
+def set_link(lab, host, plugged):
+    """Pull the network cable of a host, or plug it in again."""
+    run(["ip", "link", "set", _outer_interface(lab, host), "up" if plugged else "down"])
+
+
+def wait_running(lab, host, timeout=60):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if ssh.on(lab, host, "true", check=False, timeout=20).returncode == 0:
+            return
+        time.sleep(0.2)
+    raise LabError("%s does not take commands after %d s" % (host, timeout))
