@@ -65,11 +65,12 @@ def load_settings(link):
     """Settings of the sync from LINK.json. Raises Refused when they cannot be used."""
     path = link + ".json"
     try:
-        settings = dict(DEFAULTS, **json.loads(read_bytes(path, b"null").decode("utf-8")))
+        settings = dict(DEFAULTS)
+        settings.update(json.loads(read_bytes(path, None).decode("utf-8")))
         settings["source"] = os.fsencode(settings["source"].rstrip("/") or "/")
         settings["state_dir"] = os.fsencode(settings["state_dir"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Refused("guard settings %s cannot be used: %s" % (path, error)) from error
+        raise Refused("guard settings %s are missing or cannot be used: %s" % (path, error)) from error
     return settings
 
 
@@ -260,7 +261,7 @@ def linked(source, paths):
 
 
 OCTAL = re.compile(rb"\\#([0-3][0-7]{2})")
-TEMPORARY = re.compile(rb"^\.(.+)\.[A-Za-z0-9]{6}$")
+TEMPORARY = re.compile(rb"^\.(.+)\.[A-Za-z0-9]{6}$", re.S)
 HARMLESS = (b"rsync error:", b"rsync warning:", b"file has vanished:", b"rsync: [generator] warning:", b"skipping ")
 
 

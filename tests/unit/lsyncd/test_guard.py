@@ -21,8 +21,8 @@ GUARD = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(GUARD)
 
 HOSTILE = [
-    b"a]", b"a[", b"b\\b[1]", b"c\\d", b"\\", b"q*?", b"***", b"new\nline", b"bad\xff", b"- m", b"+ x", b"#h", b";h", b"!",
-    b" blank ", b"it's \"quoted\"", b"$(reboot)", b"]]", b"a\\]", b"\\#134", b"-rf", b"end\\", b"tab\there",
+    b"a]", b"a[", b"b\\b[1]", b"c\\d", b"\\", b"q*?", b"***", b"new\nline", b"bad\xff", b"- m", b"+ x", b"#h", b";h",
+    b"!", b" blank ", b"it's \"quoted\"", b"$(reboot)", b"]]", b"a\\]", b"\\#134", b"-rf", b"end\\", b"tab\there",
 ]
 
 
@@ -315,7 +315,8 @@ def test_the_list_of_lsyncd_2_2_1_is_taken_by_its_own_rules(case):
 
 def test_being_told_to_end_ends_rsync_too(case):
     case.fake_rsync("echo $$ > %s/pid\nexec sleep 60\n" % case.folder)
-    process = subprocess.Popen([str(case.link), "-r", "%s/" % case.source, "%s/" % case.target], stdin=subprocess.DEVNULL)
+    argv = [str(case.link), "-r", "%s/" % case.source, "%s/" % case.target]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
     deadline = time.time() + 10
     while not (case.folder / "pid").exists() or not (case.folder / "pid").read_text().strip():
         assert time.time() < deadline
