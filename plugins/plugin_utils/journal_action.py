@@ -1,0 +1,116 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026 The seamless.migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the actions that write the journal share: options, secrets, and who runs them."""
+
+from __future__ import annotations
+
+import getpass
+import multiprocessing
+import os
+import socket
+import unicodedata
+
+from ansible import context
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible_collections.seamless.migration.plugins.module_utils import journal
+
+WHERE = {
+    "migration": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "stage": {"type": "str"},
+    "step": {"type": "str"},
+    "host": {"type": "str"},
+}
+
+
+def main_process():
+    """The process id of ansible-playbook.
+
+    Actions run in workers that it forks with multiprocessing, which tells each its parent. Where a strategy runs them
+    without a worker, it is this process.
+    """
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent else os.getpid()
+
+
+def user():
+    """Who runs this, as user@controller; the one who called sudo, where somebody did."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        name = str(os.getuid())
+    return "%s@%s" % (name, socket.gethostname())
+
+
+def owner():
+    """This run of ansible-playbook, as the lock names it."""
+    playbooks = [os.path.basename(str(name)) for name in context.CLIARGS.get("args") or ()]
+    return journal.owner_of(main_process(), user=user(), playbook=" ".join(playbooks)[:200])
+
+
+def _refuse_control_characters(params):
+    for option in ("migration", "state_dir", "stage", "step", "host", "name", "advice"):
+        value = params.get(option)
+        if value and any(unicodedata.category(character) == "Cc" for character in value):
+            raise journal.JournalError("%s is %r: control characters are not allowed in it" % (option, value))
+
+
+class JournalAction(ActionBase):
+    """An action that runs on the controller only and needs nothing of the host."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    SPEC: dict = {}
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        result["changed"] = False
+        try:
+            params = self._params()
+            self.work(params, journal.Journal.of(params["state_dir"], params["migration"]), task_vars or {}, result)
+        except journal.JournalError as error:
+            result.update(failed=True, msg=str(error))
+        return result
+
+    def work(self, params, record, task_vars, result):
+        """Do it. params: the options; record: the Journal; result: dict to fill in. Raises JournalError."""
+        raise NotImplementedError
+
+    def _params(self):
+        validated = ArgumentSpecValidator(self.SPEC).validate(dict(self._task.args))
+        if validated.error_messages:
+            raise journal.JournalError("; ".join(validated.error_messages))
+        params = validated.validated_parameters
+        _refuse_control_characters(params)
+        if not os.path.isabs(params["state_dir"]):
+            raise journal.JournalError("state_dir is %r. Give an absolute path on the controller" % params["state_dir"])
+        return params
+
+    def secrets(self, task_vars):
+        """Values of the variables that look like secrets of ours or of the connection, as list of str."""
+        found = []
+        for name in task_vars:
+            if str(name).startswith(("migration_", "ansible_")) and journal.is_secret(str(name)):
+                try:
+                    value = self._templar.template(task_vars[name])
+                except Exception:  # noqa: BLE001 a variable that nobody uses here may refer to what is undefined
+                    continue
+                values = value.values() if isinstance(value, dict) else [value]
+                found += [str(item) for item in values if isinstance(item, str) and len(item) >= 4]
+        return found
+
+    def clean(self, data, task_vars):
+        """What may be recorded and shown of data."""
+        if self._task.no_log:
+            return {"no_log": True} if data else {}
+        return journal.masked(data, self.secrets(task_vars) if data else ())
+
+    def where(self, params):
+        return {key: params.get(key) or None for key in ("stage", "step", "host")}
