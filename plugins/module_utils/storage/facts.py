@@ -10,6 +10,9 @@ import stat
 import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.host.command import CommandError, run, which
+from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_holders import holders
+from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_mounts import Tree
+from ansible_collections.seamless.migration.plugins.module_utils.storage.sides import PRIVATE
 
 LIMITS = {
     "max_user_watches": "/proc/sys/fs/inotify/max_user_watches",
@@ -113,6 +116,12 @@ def tree_facts(path, walk_seconds, table=None):
     if walk_seconds:
         facts["counts"] = walk_counts(path, walk_seconds)
     return facts
+
+
+def open_for_writing(path):
+    """Processes that have files below path open, or mapped, for writing. Returns a list of {"pid", "name", "path"}."""
+    found = holders([("tree", Tree(path, PRIVATE))])
+    return [{"pid": one.pid, "name": one.name, "path": os.fsdecode(one.relative)} for one in found if one.how != "bypass"]
 
 
 def version_of(argv):

@@ -2,6 +2,8 @@
 """Facts of a storage host are read as they are."""
 
 import os
+import subprocess
+import sys
 
 from ansible_collections.seamless.migration.plugins.module_utils.storage import facts
 
@@ -63,3 +65,14 @@ def test_host_facts_name_versions_limits_and_accounts():
     assert found["users"]["root"] == 0
     assert found["inotify"]["max_user_watches"] > 0
     assert found["rsync_features"] == {"acls": True, "xattrs": True}
+
+
+def test_a_file_open_for_writing_is_found_with_its_process(tmp_path):
+    with open(str(tmp_path / "log"), "w"), open(str(tmp_path / "log")):
+        holder = subprocess.Popen([sys.executable, "-c", "import sys; f = open(sys.argv[1], 'a'); print(1, flush=True); input()",
+                                   str(tmp_path / "log")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        holder.stdout.readline()
+        found = facts.open_for_writing(str(tmp_path))
+        holder.communicate(b"\n")
+    assert [(one["pid"], one["path"]) for one in found] == [(holder.pid, "log")]
+    assert facts.open_for_writing(str(tmp_path)) == []
