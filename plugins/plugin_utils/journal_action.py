@@ -85,6 +85,13 @@ class JournalAction(ActionBase):
 
     def _params(self):
         validated = ArgumentSpecValidator(self.SPEC).validate(dict(self._task.args))
+        if validated.unsupported_parameters:
+            unknown = sorted(
+                name if isinstance(name, str) else ".".join(map(str, name)) for name in validated.unsupported_parameters
+            )
+            raise journal.JournalError(
+                "There is no option %s. The options are %s" % (", ".join(unknown), ", ".join(sorted(self.SPEC)))
+            )
         if validated.error_messages:
             raise journal.JournalError("; ".join(validated.error_messages))
         params = validated.validated_parameters

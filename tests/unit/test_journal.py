@@ -157,7 +157,8 @@ def test_a_disk_that_takes_no_more_is_told(record):
 
 
 @pytest.mark.parametrize(
-    "key", ["password", "login_password", "rsyncSecret", "API_KEY", "key", "client_key", "token", "authTokens", "db-pwd"]
+    "key",
+    ["password", "login_password", "rsyncSecret", "API_KEY", "key", "client_key", "token", "authTokens", "db-pwd"],
 )
 def test_a_key_that_looks_like_a_secret_is_one(key):
     assert journal.is_secret(key)
