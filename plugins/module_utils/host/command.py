@@ -29,8 +29,13 @@ class Result:
 
     def cause(self):
         """The last line that says why it failed, else the exit status. Returns str."""
-        text = self.stderr.strip() or self.stdout.strip()
-        return text.splitlines()[-1] if text else "exit status %d" % self.rc
+        lines = (self.stderr.strip() or self.stdout.strip()).splitlines()
+        if not lines:
+            return "exit status %d" % self.rc
+        if any(character.isalnum() for character in lines[-1]):
+            return lines[-1]
+        # nft and others end with a line of carets below the place they mean: take the line that has the words.
+        return next((line for line in reversed(lines) if "error" in line.lower()), lines[0])
 
 
 def _decode(data):
