@@ -258,3 +258,46 @@ def ours(content):
         return True
     text = re.sub(r"--\[(=*)\[.*?\]\1\]", "", files.text(content), flags=re.S)
     return not re.sub(r"--[^\n]*", "", text).strip()
+
+
+LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
+ESCAPE = re.compile(rb'\\(\d{3}|["\\])')
+
+
+def _unquoted(line):
+    match = LITERAL.search(line)
+    if not match:
+        return line.partition("=")[2].strip().rstrip(",")
+
+    def byte(escape):
+        word = escape.group(1)
+        return word if len(word) == 1 else bytes([int(word)])
+
+    return files.text(ESCAPE.sub(byte, match.group(1).encode("ascii")))
+
+
+def read_rendered(content):
+    """Read back what render() wrote: dict with `settings` (lsyncd's names) and `syncs` (dicts with name, source,
+    target, binary, delete, exclude). A configuration that is not ours has neither.
+    """
+    found = {"settings": {}, "syncs": []}
+    if not content or not ours(content) or files.data(MARKER) not in content.splitlines()[:1]:
+        return found
+    current, name, listing = None, None, None
+    for line in files.text(content).split("\n"):
+        if line.startswith("-- "):
+            name = line[3:]
+        elif line == "settings{":
+            current = found["settings"]
+        elif line == "sync{":
+            current = {"name": name, "exclude": []}
+            found["syncs"].append(current)
+        elif current is not None and line.strip() == "exclude = {":
+            listing = current["exclude"]
+        elif line.strip() == "},":
+            listing = None
+        elif listing is not None:
+            listing.append(_unquoted(line))
+        elif current is not None and " = " in line and not line.endswith("{"):
+            current.setdefault(line.strip().partition(" = ")[0], _unquoted(line))
+    return found

@@ -150,10 +150,15 @@ class Sync:
 
 
 class Daemon:
-    """The files of one lsyncd, and what they say against convergence."""
+    """The files of one lsyncd, and what they say against convergence.
 
-    def __init__(self, status_file, log_file, pid_file, allowed_delays=0):
-        self.status_file, self.log_file, self.pid_file = status_file, log_file, pid_file
+    pid_file: its process id; without one, the lsyncd that has the path `config` among its arguments is looked for.
+    allowed_delays: number of delays that do not count, for a tree that is written to without pause.
+    """
+
+    def __init__(self, status_file, log_file, pid_file=None, config=None, allowed_delays=0):
+        self.status_file, self.log_file = status_file, log_file
+        self.pid_file, self.config = pid_file, config
         self.allowed_delays = allowed_delays
         self.log = None
 
@@ -161,7 +166,10 @@ class Daemon:
         self.log = status.Log(self.log_file)
 
     def alive(self):
-        return status.daemon_pid(self.pid_file) is not None
+        return status.daemon_pid(self.pid_file, self.config) is not None
+
+    def trigger(self, _sync):
+        """The canary itself is the event."""
 
     def report(self):
         """The status file and the time at which it was written. Returns (Report, seconds since 1970)."""
@@ -204,14 +212,17 @@ class Daemon:
 class Periodic:
     """Live sync by a timer: nothing watches, so the last runs of the guards speak instead of a daemon.
 
-    trigger: called once with each sync after the canaries were written, to run the timer's job now, or None.
+    start: called with a sync to run its job now, or None to wait for the timer.
     """
 
-    def __init__(self, trigger=None):
-        self.trigger = trigger
+    def __init__(self, start=None):
+        self.start = start
+        self.marked = 0.0
+        self.started = {}
 
     def mark(self):
-        pass
+        self.marked = time.time()
+        self.started = {}
 
     def alive(self):
         return True
@@ -219,14 +230,23 @@ class Periodic:
     def log_reasons(self):
         return []
 
+    def trigger(self, sync):
+        """Start the job of a sync now and then: one that runs already has begun before the canary was written."""
+        if self.start and time.time() - self.started.get(sync.name, 0) > 2:
+            self.started[sync.name] = time.time()
+            self.start(sync)
+
     def status_reasons(self, syncs, _after):
+        """A full run meets the canary long before it is finished: the whole run must lie after the mark."""
         reasons = []
         for sync in syncs:
             last = guard.summary(sync.state_dir)["last_run"] if sync.state_dir else None
-            if not last:
-                reasons.append("sync %s: it has not run yet" % sync.name)
+            if not last or last.get("started", 0) < self.marked:
+                reasons.append("sync %s: no run since the canary was written has ended" % sync.name)
             elif last.get("rc") not in (0, 24):
                 reasons.append("sync %s: its last run ended with status %s" % (sync.name, last.get("rc")))
+            if reasons:
+                self.trigger(sync)
         return reasons
 
     def watch_reasons(self, _syncs):
@@ -285,9 +305,6 @@ class _Attempt:
         self.waiting = {sync.name: (sync, canary) for sync, canary in self.canaries}
         self.arrived = None
         self.poked, self.patience = time.time(), 0.5
-        if getattr(daemon, "trigger", None):
-            for sync in syncs:
-                daemon.trigger(sync)
 
     def run(self, deadline, poll):
         """Wait until everything holds, until the deadline, or until this try cannot count any more."""
@@ -301,6 +318,8 @@ class _Attempt:
     def reasons(self):
         """What is missing now; the dear parts are looked at only when the others hold."""
         reasons = _target_reasons(self.waiting, self.verdict)
+        for sync, _canary in list(self.waiting.values()):
+            self.daemon.trigger(sync)
         for sync in self.syncs:
             reasons += sync.guard_reasons()
         if not self.waiting:

@@ -147,13 +147,22 @@ def bad_lines(content):
     return found
 
 
-def daemon_pid(pid_file, proc="/proc"):
-    """Process id of the running lsyncd that pid_file names, or None."""
-    content = (files.read(pid_file, missing=b"") or b"").strip()
-    if not content.isdigit():
+def daemon_pid(pid_file=None, config=None, proc="/proc"):
+    """Process id of the running lsyncd that pid_file names, else of one with the argument `config`. None without."""
+    content = (files.read(pid_file, missing=b"") if pid_file else b"").strip()
+    if content.isdigit() and _is_lsyncd(proc, content.decode()):
+        return int(content)
+    if not config:
         return None
-    name = (_read_quietly("%s/%s/comm" % (proc, int(content)))).strip()
-    return int(content) if name == b"lsyncd" else None
+    for name in os.listdir(proc):
+        if name.isdigit() and _is_lsyncd(proc, name):
+            if files.data(config) in _read_quietly("%s/%s/cmdline" % (proc, name)).split(b"\0"):
+                return int(name)
+    return None
+
+
+def _is_lsyncd(proc, pid):
+    return _read_quietly("%s/%s/comm" % (proc, pid)).strip() == b"lsyncd"
 
 
 def _read_quietly(path):

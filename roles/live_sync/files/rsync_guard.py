@@ -86,7 +86,7 @@ def check_sentinel(settings):
         raise Refused("sentinel %s cannot be read: %s. Is the source mounted?" % (path, error.strerror)) from error
     if found is None:
         raise Refused("sentinel %s is missing or no plain file. Is the source mounted?" % path)
-    if wanted is not None and found != wanted.encode("utf-8"):
+    if wanted is not None and found.rstrip(b"\n") != wanted.encode("utf-8").rstrip(b"\n"):
         raise Refused("sentinel %s has other content than this migration wrote. Is another disk mounted there?" % path)
 
 
@@ -534,6 +534,7 @@ class Guard:
             self.state.log(b"errors.log", run.stderr)
         record = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "started": round(self.started, 3),
             "mode": mode,
             "rc": None if run is None else run.rc,
             "mapped": status,
