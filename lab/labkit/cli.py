@@ -5,8 +5,9 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
-from . import hosts, machine, ssh
+from . import data, hosts, machine, ssh
 from .run import LabError
 from .state import Lab, all_names
 
@@ -42,6 +43,32 @@ def _ssh(arguments):
     ssh.replace(ssh.command(Lab(arguments.name), arguments.host, *arguments.command))
 
 
+def _seed(arguments):
+    started = time.monotonic()
+    made = data.seed(Lab(arguments.name), arguments.files)
+    machine.say("%d files made and listed in %.1f s" % (made, time.monotonic() - started))
+
+
+def _writers(arguments):
+    lab = Lab(arguments.name)
+    if arguments.what == "start":
+        names = data.start_writers(lab, arguments.per_host, arguments.rate, arguments.keep, arguments.seed)
+        machine.say("writing: %s" % ", ".join(names))
+    elif arguments.what != "status":
+        data.signal_writers(lab, arguments.what)
+    for entry in data.status(lab):
+        print("%(name)-24s %(host)-8s %(state)-8s %(operations)d operations" % entry)
+
+
+def _verdict(arguments):
+    result = data.verdict(Lab(arguments.name), arguments.host)
+    if arguments.json:
+        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(arguments.json).write_text(data.as_json(result), encoding="ascii")
+    print(data.report(result))
+    return 0 if result["ok"] else 3
+
+
 def _clean(arguments):
     del arguments
     hosts.clean()
@@ -67,6 +94,16 @@ def _parser():
     command("inventory", _inventory, "print the Ansible inventory of a lab")
     command("ssh", _ssh, "open a shell or run a command on a host", host=True).add_argument("command", nargs="*")
     command("clean", _clean, "remove all labs, the images, and what they changed on the machine", name=False)
+    command("seed", _seed, "fill the old server's tree").add_argument("--files", type=int, default=20_000)
+    writers = command("writers", _writers, "start, stop, pause, resume or look at the writers on the application hosts")
+    writers.add_argument("what", choices=["start", "stop", "pause", "resume", "status"])
+    writers.add_argument("--per-host", type=int, default=2)
+    writers.add_argument("--rate", type=float, default=25, help="operations a second of each writer")
+    writers.add_argument("--keep", type=int, default=400, help="about how many files of a writer stay")
+    writers.add_argument("--seed", default="1")
+    judge = command("verdict", _verdict, "say what a storage host has lost; exit code 3 when anything is not as it was")
+    judge.add_argument("--host", default="files_new")
+    judge.add_argument("--json", help="write everything to this file, too")
     breakers = (
         ("kill", hosts.kill, "power a host off, hard"),
         ("start", hosts.start, "power a host on"),
@@ -79,12 +116,11 @@ def _parser():
 
 
 def main(argv):
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code: 0, 1 for a failure, 3 for a verdict that found something."""
     arguments = _parser().parse_args(argv)
     try:
         machine.require_root()
-        arguments.action(arguments)
+        return arguments.action(arguments) or 0
     except LabError as error:
         print("lab: %s" % error, file=sys.stderr)
         return 1
-    return 0

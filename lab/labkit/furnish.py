@@ -16,7 +16,6 @@ After=network.target
 [Service]
 User=files
 Group=files
-AmbientCapabilities=CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE
 ExecStart=/usr/bin/python3 /usr/local/lib/lab/upload_service.py --tree /srv/files --port 8080
 Restart=on-failure
 TimeoutStopSec=10
