@@ -63,9 +63,4 @@ attributes:
     description:
       - Has an action plugin, so that a part of it or all of it runs on the controller.
     support: full
-  platform:
-    support: full
-    platforms: all
-    details:
-      - Runs on the controller. What the host runs does not matter.
 """

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the quality gates and count them.
+
+A gate is a command: exit status 0 means passed, 77 skipped (its last line says why), anything else failed. What it
+prints goes to build/logs/GATE.log, and its end to the screen when it failed. Gates of one group run side by side
+where they do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
+LOGS = BUILD / "logs"
+STAGE = BUILD / "stage" / "ansible_collections" / "seamless" / "migration"
+SKIPPED = 77
+TAIL_LINES = 80
+# The closing line of pytest: told with the gate, because it counts the tests.
+PYTEST_CLOSING = re.compile(r"^=* ?(\d+ (?:passed|failed|skipped|error).*?) ?=*$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    name: str
+    command: list[str]
+    cwd: pathlib.Path = ROOT
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    timeout: int = 1800
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    gate: Gate
+    state: str
+    seconds: float
+    remark: str
+
+
+def listed(*patterns: str) -> list[str]:
+    """Return the files of the checkout that git knows or would take, as paths relative to its root."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    names = sorted({os.fsdecode(name) for name in output.split(b"\0") if name})
+    return [name for name in names if os.path.lexists(ROOT / name)]
+
+
+def stage() -> None:
+    """Lay a copy of the files under .../ansible_collections/seamless/migration, which some of the tools ask for."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    for name in listed():
+        destination = STAGE / name
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, destination, follow_symlinks=False)
+    # A repository of its own: under an ignored folder of ours, the tools would see no file at all.
+    for arguments in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *arguments], cwd=STAGE, check=True)
+
+
+def lint_gates() -> list[Gate]:
+    """Return the static gates. All of them take the files as they are, none writes."""
+    host_side = listed("plugins/modules/*.py", "plugins/module_utils/*.py", "roles/*/files/*.py")
+    in_stage = {"ANSIBLE_COLLECTIONS_PATH": str(BUILD / "stage")}
+    docs = ["--plugin-docs", "--skip-rstcheck", "--validate-collection-refs=self", "."]
+    shell = [name for name in listed() if is_shell(ROOT / name)]
+    return [
+        Gate("ansible-lint", ["ansible-lint", "--offline", "--strict", "--nocolor"], STAGE, in_stage),
+        Gate("antsibull-docs", ["antsibull-docs", "lint-collection-docs", *docs], STAGE),
+        Gate("mypy", ["mypy", *listed("plugins/module_utils/*.py")]),
+        Gate("ruff", ["ruff", "check", "."]),
+        Gate("yamllint", ["yamllint", "--strict", "."]),
+        Gate("vermin", ["vermin", "--target=3.6-", "--violations", "--no-tips", "--eval-annotations", *host_side]),
+        Gate("shellcheck", ["shellcheck", "--external-sources", *shell]),
+        Gate("changelog", ["antsibull-changelog", "lint"]),
+        Gate("checks", [sys.executable, "-m", "checks"], environment={"PYTHONPATH": str(ROOT / "tests")}),
+    ]
+
+
+def is_shell(path: pathlib.Path) -> bool:
+    """Tell by its first line whether a file is a shell script."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return re.match(rb"#!\s*/(usr/)?bin/(env )?(ba|da)?sh\b", stream.readline(100)) is not None
+
+
+def unit_gates() -> list[Gate]:
+    report = ["--cov=plugins/module_utils", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
+    return [Gate("unit", ["pytest", "tests/unit", "-q", *report])]
+
+
+def sanity_gates() -> list[Gate]:
+    return [Gate("ansible-test sanity", [str(ROOT / "tests" / "sanity" / "run")])]
+
+
+def package_gates() -> list[Gate]:
+    return [Gate("package", [str(ROOT / "tests" / "package")])]
+
+
+def leg_gates() -> list[Gate]:
+    return [Gate("leg %s" % name, [str(ROOT / "tests" / "legs" / "run"), name]) for name in ("oldest", "newest")]
+
+
+def molecule_gates() -> list[Gate]:
+    scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+    return [Gate("molecule:%s" % name, ["molecule", "test", "--scenario-name", name]) for name in scenarios]
+
+
+# Group: the gates, how many of them run at once, whether they need the copy.
+GROUPS = {
+    "lint": (lint_gates, 2, True),
+    "unit": (unit_gates, 1, False),
+    "sanity": (sanity_gates, 1, True),
+    "package": (package_gates, 1, True),
+    "legs": (leg_gates, 2, True),
+    "molecule": (molecule_gates, 1, False),
+}
+
+
+def log_of(gate: Gate) -> pathlib.Path:
+    return LOGS / ("%s.log" % re.sub(r"[^a-z0-9-]+", "-", gate.name))
+
+
+def closing(text: list[str]) -> str:
+    """Return the closing line of pytest without its frame, or nothing."""
+    for line in reversed(text):
+        match = PYTEST_CLOSING.match(line.strip())
+        if match:
+            return match.group(1)
+    return ""
+
+
+def run(gate: Gate) -> Outcome:
+    """Run one gate, keep what it prints, and judge it by its exit status."""
+    started = time.monotonic()
+    environment = {**os.environ, **gate.environment}
+    with log_of(gate).open("wb") as log:
+        try:
+            status = subprocess.run(
+                gate.command,
+                cwd=gate.cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=gate.timeout,
+                check=False,
+            ).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            log.write(("\n%s\n" % error).encode())
+            status = 1
+    text = [line for line in log_of(gate).read_text("utf-8", "replace").splitlines() if line.strip()]
+    state = {0: "passed", SKIPPED: "skipped"}.get(status, "failed")
+    remark = closing(text)
+    if state == "skipped":
+        remark = text[-1] if text else "no reason given"
+    return Outcome(gate, state, time.monotonic() - started, remark)
+
+
+def told(gate: Gate, lock: threading.Lock) -> Outcome:
+    """Run a gate and say at once how it went, with the end of its output when it failed."""
+    outcome = run(gate)
+    with lock:
+        if outcome.state == "failed":
+            text = log_of(gate).read_text("utf-8", "replace").splitlines()
+            print("\n".join("    " + line for line in text[-TAIL_LINES:]))
+            print("    (all of it: %s)" % os.path.relpath(log_of(gate), ROOT))
+        print("%-7s %-28s %6.0f s  %s" % (outcome.state, gate.name, outcome.seconds, outcome.remark), flush=True)
+    return outcome
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", metavar="GATE", help="run only this gate; may be given again")
+    parser.add_argument("groups", nargs="+", choices=GROUPS, metavar="GROUP")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    if any(GROUPS[group][2] for group in arguments.groups):
+        stage()
+    outcomes: list[Outcome] = []
+    lock = threading.Lock()
+    for group in arguments.groups:
+        make, workers, _staged = GROUPS[group]
+        gates = [gate for gate in make() if not arguments.only or gate.name in arguments.only]
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            outcomes += pool.map(lambda gate: told(gate, lock), gates)
+    return summary(outcomes, time.monotonic() - started)
+
+
+def summary(outcomes: list[Outcome], seconds: float) -> int:
+    """Print what did not pass and the closing line; return the exit status."""
+    count = {state: sum(outcome.state == state for outcome in outcomes) for state in ("passed", "failed", "skipped")}
+    print()
+    for outcome in outcomes:
+        if outcome.state != "passed":
+            print("%s: %s %s" % (outcome.state, outcome.gate.name, outcome.remark))
+    print("%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % count, "in %.0f s" % seconds)
+    return 1 if count["failed"] or not count["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
