@@ -155,10 +155,13 @@ def daemon_pid(pid_file=None, config=None, proc="/proc"):
     if not config:
         return None
     for name in os.listdir(proc):
-        if name.isdigit() and _is_lsyncd(proc, name):
-            if files.data(config) in _read_quietly("%s/%s/cmdline" % (proc, name)).split(b"\0"):
-                return int(name)
+        if name.isdigit() and _is_lsyncd(proc, name) and files.data(config) in _arguments(proc, name):
+            return int(name)
     return None
+
+
+def _arguments(proc, pid):
+    return _read_quietly("%s/%s/cmdline" % (proc, pid)).split(b"\0")
 
 
 def _is_lsyncd(proc, pid):
