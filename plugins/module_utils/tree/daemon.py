@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask an rsync daemon about paths of its tree, without changing anything there: dry runs with lists.
+
+A run with the list of what the source has says what would be sent, a run the other way says which of the rest exists.
+Both read the list only; neither scans.
+"""
+
+import os
+import re
+
+from ..host.command import CommandError, run
+from .errors import TreeError
+
+_URL = re.compile(r"\Arsync://([^/@\s]+@)?(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(:\d+)?/[^/\s]+(/.*)?\Z")
+_ESCAPED = re.compile(rb"\\#([0-3][0-7][0-7])")
+# The position of each letter in an itemized line, see rsync(1), --itemize-changes.
+_ATTRIBUTES = {
+    "c": "content",
+    "s": "size",
+    "t": "mtime",
+    "T": "mtime",
+    "p": "mode",
+    "o": "owner",
+    "g": "group",
+    "a": "acl",
+    "x": "xattr",
+}
+_TYPES = {b"f": b"f", b"d": b"d", b"L": b"l"}
+_VANISHED = 24
+# Seconds for one question: the content of thousands of files may have to be read for it.
+_TIMEOUT = 6 * 3600
+# Since this version rsync can be told to compare times by the nanosecond.
+_NANOSECONDS = (3, 1, 3)
+_VERSION = re.compile(r"version v?(\d+)\.(\d+)\.(\d+)")
+
+
+def check_url(url):
+    """Raise TreeError unless url is one of an rsync daemon."""
+    if not _URL.match(url):
+        raise TreeError("%r is no URL of an rsync daemon. Give rsync://[user@]host[:port]/module/[path/]" % url)
+
+
+def unescaped(name):
+    r"""A name (bytes) as rsync prints it, with \#ooo for what cannot be printed, as it is."""
+    return _ESCAPED.sub(lambda found: bytes([int(found.group(1), 8)]), name)
+
+
+def itemized(output):
+    """Parse the output of --out-format='%i %n' (bytes).
+
+    Returns dict: path (bytes, without "/" at its end) -> (type as in Entry, list of attributes); the attribute is
+    "missing" for what the receiver has not.
+    """
+    found = {}
+    for line in output.split(b"\n"):
+        flags, blank, name = line[:11], line[11:12], line[12:]
+        if blank != b" " or flags[:1] not in (b"<", b">", b"c", b"h", b".") or flags[1:2] not in b"fdLDS":
+            continue
+        found[unescaped(name).rstrip(b"/") or b"."] = (
+            _TYPES.get(flags[1:2], b"?"),
+            _attributes(flags.decode("ascii", "replace")),
+        )
+    return found
+
+
+def _attributes(flags):
+    if "+" in flags:
+        return ["missing"]
+    attributes = [_ATTRIBUTES[letter] for letter in flags[2:] if letter in _ATTRIBUTES]
+    if flags[0] == "h":
+        attributes.append("hard_links")
+    if flags[0] == "c" and flags[1] == "L":
+        attributes.append("link")
+    return attributes
+
+
+class Daemon:
+    """The tree behind url.
+
+    password_file: path for --password-file, or None. folder: for lists and answers. extended: which of "acl" and
+    "xattr" to ask about.
+    """
+
+    def __init__(self, url, password_file, folder, extended=("acl", "xattr")):
+        check_url(url)
+        self._url = url if url.endswith("/") else url + "/"
+        self._options = ["--password-file=%s" % password_file] if password_file else []
+        self._folder = folder
+        self._asked = ["-nlptgoDH", "--numeric-ids", "-8", "--from0", "--out-format=%i %n"]
+        self._asked += (["-A"] if "acl" in extended else []) + (["-X"] if "xattr" in extended else [])
+        if self._version() >= _NANOSECONDS:
+            self._asked.append("--modify-window=-1")
+
+    @staticmethod
+    def _version():
+        try:
+            found = _VERSION.search(run(["rsync", "--version"]).stdout)
+        except CommandError as error:
+            raise TreeError("rsync is needed here: %s. Install it" % error) from error
+        return tuple(int(number) for number in found.groups()) if found else (0,)
+
+    def _run(self, argv, ok=(0,)):
+        try:
+            return run(["rsync"] + argv, timeout=_TIMEOUT, ok=ok)
+        except CommandError as error:
+            raise TreeError(
+                "%s cannot be asked: %s. rsyncd_info tells what is wrong with the daemon" % (self._url, error)
+            ) from error
+
+    def fetch(self, name, path):
+        """Copy the file `name` (str) from the root of the tree to path. Raises TreeError."""
+        self._run(["--timeout=600", "-W"] + self._options + ["--", self._url + name, path])
+
+    def _listed(self, paths):
+        path = os.path.join(self._folder, "ask")
+        with open(path, "wb") as stream:
+            stream.write(b"".join(name + b"\0" for name in paths))
+        return path
+
+    def differing(self, root, paths, content):
+        """What a transfer of these entries of root (str) would change there.
+
+        paths: list of bytes, relative, all of them in root. content: whether to compare what files hold. Returns dict
+        as itemized() does, of what differs only.
+        """
+        answer = self._run(
+            self._asked
+            + (["--checksum"] if content else [])
+            + self._options
+            + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],
+            ok=(0, _VANISHED),
+        )
+        wanted = set(paths)
+        found = itemized(answer.stdout.encode("utf-8", "surrogateescape"))
+        return {path: item for path, item in found.items() if path in wanted and item[1]}
+
+    def existing(self, paths):
+        """Those of the paths (list of bytes) that exist there, as set."""
+        empty = os.path.join(self._folder, "empty")
+        os.makedirs(empty, 0o700, exist_ok=True)
+        answer = self._run(
+            ["-nlptgoD", "--numeric-ids", "-8", "--from0", "--ignore-missing-args", "--out-format=%i %n"]
+            + self._options
+            + ["--files-from=%s" % self._listed(paths), "--", self._url, os.path.join(empty, "")],
+            ok=(0, _VANISHED),
+        )
+        return set(itemized(answer.stdout.encode("utf-8", "surrogateescape"))).intersection(paths)
