@@ -71,7 +71,8 @@ def _verdict(arguments):
 
 def _clean(arguments):
     del arguments
-    hosts.clean()
+    if machine.has_podman():
+        hosts.clean()
 
 
 def _parser():
@@ -93,7 +94,7 @@ def _parser():
     command("list", _list, "list the labs of this checkout and their hosts", name=False)
     command("inventory", _inventory, "print the Ansible inventory of a lab")
     command("ssh", _ssh, "open a shell or run a command on a host", host=True).add_argument("command", nargs="*")
-    command("clean", _clean, "remove all labs, the images, and what they changed on the machine", name=False)
+    command("clean", _clean, "remove all labs of this checkout, the images, and what they changed", name=False)
     command("seed", _seed, "fill the old server's tree").add_argument("--files", type=int, default=20_000)
     writers = command("writers", _writers, "start, stop, pause, resume or look at the writers on the application hosts")
     writers.add_argument("what", choices=["start", "stop", "pause", "resume", "status"])

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from . import disk, furnish, image, inventory, machine, network, ssh
-from .paths import BUILD, LABEL, PREFIX, RUNTIME
+from .paths import BUILD, CHECKOUT, CHECKOUT_LABEL, LABEL, PREFIX, RUNTIME
 from .podman import podman, podman_json
 from .run import LabError, run
 from .state import Lab, all_names, checked_name, kind
@@ -36,11 +36,11 @@ def up(name, wanted):
     for host in wanted:
         checked_name(host, "host")
     machine.install_packages()
+    _claim(lab)
     machine.remember_kernel_values()
     machine.raise_instances()
     base = image.ensure()
     lab.folder.mkdir(parents=True, exist_ok=True)
-    lab.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     ssh.make_key(lab.key, "seamless-lab-" + name)
     lab.subnet = network.create(name)
     for host in wanted:
@@ -56,6 +56,24 @@ def up(name, wanted):
     return lab
 
 
+def _claim(lab):
+    """Take the name of a lab for this checkout.
+
+    :raises LabError: when another checkout has it.
+    """
+    owner = lab.runtime / "checkout"
+    with machine.machine_lock("machine"):
+        lab.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours(lab.runtime):
+            raise LabError("The name %s is taken by another checkout. Use another --name" % lab.name)
+        owner.write_text(str(CHECKOUT), encoding="utf-8")
+
+
+def _is_ours(runtime):
+    owner = runtime / "checkout"
+    return not owner.exists() or owner.read_text(encoding="utf-8") == str(CHECKOUT)
+
+
 def _bring_up(lab, host, base):
     container = lab.container(host)
     if podman("container", "exists", container, check=False).returncode != 0:
@@ -69,7 +87,8 @@ def _create(lab, host, base):
     bounding = machine.capabilities()
     allowed = [name for name, number in CAPABILITIES.items() if bounding >> number & 1]
     arguments = [
-        "--name", lab.container(host), "--hostname", host.replace("_", "-"), "--label", "%s=%s" % (LABEL, lab.name),
+        "--name", lab.container(host), "--hostname", host.replace("_", "-"),
+        "--label", "%s=%s" % (LABEL, lab.name), "--label", CHECKOUT_LABEL,
         "--systemd=always", "--network", PREFIX + lab.name, "--ip", lab.address(host), "--no-hosts",
         "--security-opt", "unmask=/proc/sys", "--cap-add", ",".join(allowed), "--stop-timeout", "5",
     ]  # fmt: skip
@@ -91,13 +110,16 @@ def _start(lab, host):
         machine.say("%s is %s: %s" % (host, state or "silent", failed))
 
 
-def _containers(label):
-    return podman_json("ps", "--all", "--format", "json", "--filter", "label=%s" % label)
+def _containers(*labels):
+    filters = [part for label in labels for part in ("--filter", "label=%s" % label)]
+    return podman_json("ps", "--all", "--format", "json", *filters)
 
 
 def down(name):
     """Remove a lab with everything that belongs to it. It may be there in part, or not at all."""
     lab = Lab(name)
+    if not _is_ours(lab.runtime):
+        raise LabError("The lab %s belongs to another checkout" % name)
     for host in lab.hosts:
         ssh.forget(lab, host)
     found = [entry["Names"][0] for entry in _containers("%s=%s" % (LABEL, name))]
@@ -111,20 +133,21 @@ def down(name):
 
 
 def clean():
-    """Remove every lab of this machine, the images, and what the labs changed on the machine."""
-    found = {entry["Labels"][LABEL] for entry in _containers(LABEL)}
+    """Remove every lab of this checkout, the images, and what the labs changed on the machine."""
+    found = {entry["Labels"][LABEL] for entry in _containers(LABEL, CHECKOUT_LABEL)}
     for path in RUNTIME.iterdir() if RUNTIME.is_dir() else []:
-        if path.is_dir():
+        if path.is_dir() and _is_ours(path):
             found.add(path.name)
-    for entry in podman_json("network", "ls", "--format", "json", "--filter", "label=%s" % LABEL):
+    for entry in podman_json("network", "ls", "--format", "json", "--filter", "label=%s" % CHECKOUT_LABEL):
         found.add(entry["name"][len(PREFIX) :])
     for name in sorted(found | set(all_names())):
         down(name)
     image.remove_all()
-    network.remove_leftovers()
-    machine.restore_kernel_values()
+    if not _containers(LABEL):
+        network.remove_leftovers()
+        machine.restore_kernel_values()
+        shutil.rmtree(RUNTIME, ignore_errors=True)
     shutil.rmtree(BUILD, ignore_errors=True)
-    shutil.rmtree(RUNTIME, ignore_errors=True)
 
 
 def states(lab):

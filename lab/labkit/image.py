@@ -94,6 +94,8 @@ def _build(wanted):
 
 
 def remove_all():
-    """Remove every image that the lab ever built."""
+    """Remove every image that the lab ever built and nobody uses."""
     for image in podman_json("images", "--format", "json", "--filter", "label=%s" % LABEL):
-        podman("rmi", "--force", image["Id"], check=False)
+        # Not forced: a lab of another checkout may use it.
+        for name in image.get("Names") or [image["Id"]]:
+            podman("rmi", name, check=False)

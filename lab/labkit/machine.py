@@ -74,6 +74,11 @@ def install_packages():
         run(["apt-get", "install", "-q", "-y", "--no-install-recommends"] + missing, env=env, timeout=1800)
 
 
+def has_podman():
+    """Whether there can be anything to clean."""
+    return shutil.which("podman") is not None
+
+
 def cgroup_is_pure_v2():
     return Path("/sys/fs/cgroup/cgroup.controllers").exists()
 

@@ -6,7 +6,7 @@ import json
 import shlex
 
 from .machine import machine_lock
-from .paths import LABEL, PREFIX
+from .paths import CHECKOUT_LABEL, LABEL, PREFIX
 from .podman import podman, podman_json
 from .run import LabError, run
 
@@ -43,7 +43,7 @@ def create(name):
                 # No name server of podman's: the hosts find each other by /etc/hosts, as the demo wants to edit it.
                 podman(
                     "network", "create", "--disable-dns", "--label", "%s=%s" % (LABEL, name),
-                    "--subnet", str(subnet), network,
+                    "--label", CHECKOUT_LABEL, "--subnet", str(subnet), network,
                 )  # fmt: skip
                 return str(subnet)
     raise LabError("No free subnet in %s. Take labs down: lab list, lab down" % RANGE)

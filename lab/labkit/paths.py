@@ -12,3 +12,5 @@ BUILD = CHECKOUT / "build" / "lab"
 RUNTIME = Path("/run/seamless-lab")
 PREFIX = "seamless-"
 LABEL = "seamless.lab"
+# Several checkouts can have labs on one machine; each takes down its own only.
+CHECKOUT_LABEL = "seamless.checkout=%s" % CHECKOUT
