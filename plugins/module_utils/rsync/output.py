@@ -13,6 +13,7 @@ _ESCAPE = re.compile(r"\\#([0-7]{3})")
 _STATISTIC = re.compile(r"^(Number of files|Number of created files|Number of deleted files"
                         r"|Number of regular files transferred|Total file size|Total transferred file size"
                         r"|Literal data|Total bytes sent): ([0-9,]+)")
+_REGULAR = re.compile(r"^Number of files: [0-9,]+ \(reg: ([0-9,]+)")
 _QUOTED = re.compile(r'"(.*)"')
 _SUMMARY = re.compile(r"^rsync (error|warning): .*\(code \d+\) at ")
 
@@ -60,12 +61,16 @@ def parse_changes(stdout):
 
 
 def parse_stats(stdout):
-    """Numbers of a run with --stats. stdout: str. Returns dict of rsync's own words -> int; absent ones are absent."""
+    """Numbers of a run with --stats. stdout: str. Returns dict of rsync's own words (and "Regular files", all that were
+    looked at) -> int; absent ones are absent."""
     numbers = {}
     for line in stdout.split("\n"):
         match = _STATISTIC.match(line)
         if match:
             numbers[match.group(1)] = int(match.group(2).replace(",", ""))
+            regular = _REGULAR.match(line)
+            if regular:
+                numbers["Regular files"] = int(regular.group(1).replace(",", ""))
     return numbers
 
 

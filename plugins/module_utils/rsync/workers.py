@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One rsync over one list: how it is called for each kind of list, and what came of it."""
+
+import os
+import subprocess
+
+from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, exit_codes, output, partitions
+
+# Kinds of work that are no list of the walk.
+TREES = "t"             # whole subtrees, compared and copied
+SHALLOW = "h"           # the entries of directories, not what is below them
+ROOT = "r"              # the attributes of the tree's own directory
+DELETE = "x"            # deletion of what the source does not have, and nothing else
+
+_BIG = 256 << 20        # bytes per file from which a second try goes on in the middle of the file
+_MOST_OUTPUT = 4 << 20  # bytes of an rsync's words that are read back
+
+
+class Plan:
+    """What holds for every rsync of a run.
+
+    fresh: the destination had nothing, so that nobody can read, or share by a hard link, what is written in place.
+    resumed: files of an earlier try may be there half. frozen, attributes (xattrs, ACLs wanted), sparse: bool.
+    itemize: keep the list of changes.
+    """
+
+    def __init__(self, rsync, src, dest, options, *, fresh=False, resumed=False, frozen=False, itemize=False,
+                 max_delete=None):
+        self.rsync = rsync
+        self.src = binary.with_slash(src)
+        self.dest = binary.with_slash(dest)
+        self.options = options
+        self.fresh = fresh
+        self.resumed = resumed
+        self.frozen = frozen
+        self.itemize = itemize
+        self.max_delete = max_delete
+
+
+def _options_for(plan, kind):
+    """binary.Options for one kind of list: no attribute is looked for where the walk saw none."""
+    wanted = dict(vars(plan.options))
+    if kind in (TREES, SHALLOW) or (plan.fresh and kind in (partitions.PLAIN, partitions.SPARSE)):
+        wanted["xattrs"] = wanted["acls"] = False
+    wanted["hard_links"] = kind == partitions.LINKS and plan.options.hard_links
+    wanted["sparse"] = plan.options.sparse and kind in (partitions.SPARSE, partitions.LINKS, TREES, SHALLOW)
+    if kind not in (TREES, SHALLOW, DELETE):
+        wanted["exclude"] = ()
+    return binary.Options(**wanted)
+
+
+def _whole_lists(plan, kind, path):
+    if kind == TREES:
+        return ["-r", "--from0", "--files-from=%s" % path, "--ignore-missing-args", "--force"]
+    if kind == SHALLOW:
+        return ["--dirs", "--from0", "--files-from=%s" % path, "--ignore-missing-args", "--force"]
+    if kind == ROOT:
+        return ["--dirs", "--filter=- /*"]
+    words = ["-r", "--existing", "--ignore-existing", "--delete", "--force"]
+    return words + (["--max-delete=%d" % plan.max_delete] if plan.max_delete is not None else [])
+
+
+def _lists(plan, partition, path, attempt):
+    words = ["--dirs", "--from0", "--files-from=%s" % path, "--force"]
+    if not plan.frozen:
+        words.append("--ignore-missing-args")
+    again = plan.resumed or attempt > 1
+    in_place = plan.fresh and partition.kind in (partitions.PLAIN, partitions.ATTRIBUTES)
+    big = partition.count and partition.bytes // partition.count >= _BIG
+    if in_place and (not again or big):
+        words.append("--inplace")
+        if again:
+            words.append("--no-whole-file")
+    return words
+
+
+def vector(plan, partition, path, attempt=1, dry_run=False):
+    """The argument vector of the rsync for a list. partition: Partition; path: its file. Returns a list of str."""
+    argv = [plan.rsync.path] + binary.arguments(plan.rsync, _options_for(plan, partition.kind), plan.dest)
+    if partition.kind in (TREES, SHALLOW, ROOT, DELETE):
+        argv += _whole_lists(plan, partition.kind, path)
+    else:
+        argv += _lists(plan, partition, path, attempt)
+    argv.append("--stats")
+    if plan.itemize or dry_run:
+        argv.append("--out-format=%s" % output.OUT_FORMAT)
+    if dry_run:
+        argv.append("--dry-run")
+    return argv + ["--", plan.src, plan.dest]
+
+
+class Outcome:
+    """What one rsync did. verdict: exit_codes.Verdict; numbers: its statistics; complaints: list of
+    output.Complaint; changes: number of itemized lines; sent: bytes it sent in all, or None."""
+
+    def __init__(self, verdict, numbers, complaints, changes):
+        self.verdict = verdict
+        self.numbers = numbers
+        self.complaints = complaints
+        self.changes = changes
+        self.sent = numbers.get("Total bytes sent")
+
+
+class Worker:
+    """A running rsync. partition, attempt as given; words: file name without suffix for what it says."""
+
+    def __init__(self, argv, partition, attempt, words):
+        self.partition = partition
+        self.attempt = attempt
+        self.words = words
+        with open(words + ".out", "wb") as out, open(words + ".err", "wb") as err:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                            env=dict(os.environ, LC_ALL="C", LANGUAGE="C"), start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def poll(self):
+        """Exit status, or None while it runs."""
+        return self.process.poll()
+
+    def end(self):
+        """Ask it to end; it leaves no temporary files behind."""
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def wait(self, timeout):
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def outcome(self, src, frozen):
+        """Read what it said, and forget it. Returns Outcome."""
+        out, err = self._read(".out"), self._read(".err")
+        changes = out.count("\n" + output.MARK) + out.startswith(output.MARK)
+        return Outcome(exit_codes.judge(self.process.returncode, err, frozen), output.parse_stats(out),
+                       output.parse_complaints(err, src), changes)
+
+    def _read(self, suffix):
+        """The end of a file of words: the statistics stand at the end, and so does the reason."""
+        with open(self.words + suffix, "rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - _MOST_OUTPUT))
+            text = stream.read().decode("utf-8", "surrogateescape")
+        os.unlink(self.words + suffix)
+        return text
