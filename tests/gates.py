@@ -75,7 +75,7 @@ def lint_gates() -> list[Gate]:
     shell = [name for name in listed() if is_shell(ROOT / name)]
     return [
         Gate("ansible-lint", ["ansible-lint", "--offline", "--strict", "--nocolor"], STAGE, in_stage),
-        Gate("antsibull-docs", ["antsibull-docs", "lint-collection-docs", *docs], STAGE),
+        Gate("antsibull-docs", ["antsibull-docs", "lint-collection-docs", *docs], STAGE, {"HOME": str(LOGS)}),
         Gate("mypy", ["mypy", *listed("plugins/module_utils/*.py")]),
         Gate("ruff", ["ruff", "check", "."]),
         Gate("yamllint", ["yamllint", "--strict", "."]),

@@ -51,7 +51,8 @@ options: {}
 attributes:
   safe_file_operations:
     description:
-      - Writes files atomically (a temporary file in the same folder, fsync, rename) and keeps owner, mode and SELinux context.
+      - Writes files atomically (a temporary file in the same folder, fsync, rename), and keeps owner, mode and SELinux
+        context.
     support: full
 """
 

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner of the gates counts honestly."""
+
+import gates
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path, monkeypatch):
+    monkeypatch.setattr(gates, "LOGS", tmp_path)
+    monkeypatch.setattr(gates, "ROOT", tmp_path)
+
+
+def outcome_of(script, **more):
+    return gates.run(gates.Gate("the gate", ["sh", "-c", script], **more))
+
+
+@pytest.mark.parametrize(("status", "state"), [(0, "passed"), (77, "skipped"), (1, "failed"), (5, "failed")])
+def test_a_gate_is_judged_by_its_exit_status(status, state, tmp_path):
+    assert outcome_of("exit %d" % status, cwd=tmp_path).state == state
+
+
+def test_a_gate_that_cannot_be_started_has_failed(tmp_path):
+    assert gates.run(gates.Gate("gone", [str(tmp_path / "gone")], cwd=tmp_path)).state == "failed"
+
+
+def test_a_gate_that_takes_too_long_has_failed(tmp_path):
+    assert outcome_of("exec sleep 30", cwd=tmp_path, timeout=1).state == "failed"
+
+
+def test_the_closing_line_of_pytest_is_told(tmp_path):
+    assert outcome_of("echo '==== 3 passed, 1 skipped in 2.1s ===='; echo", cwd=tmp_path).remark == (
+        "3 passed, 1 skipped in 2.1s"
+    )
+
+
+def test_the_reason_of_a_skip_is_told(tmp_path):
+    assert outcome_of("echo 'skipped: no interpreter'; exit 77", cwd=tmp_path).remark == "skipped: no interpreter"
+
+
+def test_the_last_line_counts_the_gates(tmp_path, capsys):
+    outcomes = [outcome_of("exit %d" % status, cwd=tmp_path) for status in (0, 0, 77, 1)]
+    assert gates.summary(outcomes, 61) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 1 failed, 1 skipped in 61 s"
+
+
+def test_a_skip_alone_fails_nothing(tmp_path):
+    assert gates.summary([outcome_of("exit %d" % status, cwd=tmp_path) for status in (0, 77)], 1) == 0
+
+
+def test_a_run_in_which_nothing_passed_has_failed():
+    assert gates.summary([], 1) == 1
