@@ -33,6 +33,20 @@ def data(string):
     return string.encode("utf-8", "surrogateescape")
 
 
+def printable(value):
+    """A value for results and diffs: str (also within lists, tuples and dicts) without surrogate escapes.
+
+    Bytes that are no UTF-8 show as the replacement character; JSON on its way to the controller takes nothing else.
+    """
+    if isinstance(value, str):
+        return data(value).decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {printable(key): printable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(item) for item in value]
+    return value
+
+
 def _copy_context(source, handle):
     """Give the new file the SELinux context of the old one, where there is one."""
     try:

@@ -43,18 +43,18 @@ def _strings(name, value):
                 yield pair
 
 
-def refuse_control_characters(params, allow=(), secret=()):
+def refuse_control_characters(params, allow=(), secret=(), tabs=()):
     """Refuse options with a newline or another control character, however deeply nested.
 
     params: dict of option names and values (module.params). allow: names of options that may hold them (texts of
-    several lines). secret: names of options whose value must not be told. Raises OptionError that names the option
-    and shows the value with the character escaped.
+    several lines). secret: names of options whose value must not be told. tabs: names of options in which tabs are
+    fine. Raises OptionError that names the option and shows the value with the character escaped.
     """
     for option, value in params.items():
         if option in allow:
             continue
         for name, string in _strings(option, value):
-            character = _control_character(string)
+            character = _control_character(string.replace("\t", " ") if option in tabs else string)
             if character is None:
                 continue
             told = "" if option in secret else " in %s" % shown(string)

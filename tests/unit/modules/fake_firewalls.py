@@ -30,9 +30,7 @@ class FakeFirewalld:
 
     def __init__(self, running=True, zones=("public", "internal", "trusted"), lie=None):
         self.running = running
-        self.layers = {
-            layer: {name: self._zone(name) for name in zones} for layer in ("runtime", "permanent")
-        }
+        self.layers = {layer: {name: self._zone(name) for name in zones} for layer in ("runtime", "permanent")}
         self.services = {"ssh": "22/tcp", "rsyncd": "873/tcp 873/udp"}
         self.interfaces = {}
         self.routes = {}
