@@ -287,7 +287,8 @@ def summary(events):
 
     Returns a dict: stages (name -> state, started, ended, seconds, steps), side ("source" or "target": who takes the
     writes), committed (bool: that is the target), open (steps that were started and not ended, oldest first), window
-    (the last one: state, opened, closed, seconds, stage), windows (their number), gates (name -> last state), events.
+    (the last one: state, opened, closed, seconds, stage), windows (their number), gates (name -> last state), measured
+    (step, or stage without step -> at and data of the last measurement that speaks of no single host), events.
     """
     result = {
         "stages": {},
@@ -297,6 +298,7 @@ def summary(events):
         "window": {"state": "none", "opened": None, "closed": None, "seconds": None, "stage": None},
         "windows": 0,
         "gates": {},
+        "measured": {},
         "events": 0,
     }
     opened = {}
@@ -306,6 +308,8 @@ def summary(events):
         if kind == "gate":
             data = event.get("data") or {}
             result["gates"][data.get("name")] = {"state": data.get("state"), "at": event["at"]}
+        elif kind == "measured" and event.get("host") is None:
+            result["measured"][event.get("step") or event.get("stage")] = {"at": event["at"], "data": event.get("data")}
         elif kind.startswith("window_"):
             _fold_window(result, event)
         elif kind == "started" or kind in ENDS:

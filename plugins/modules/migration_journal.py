@@ -205,6 +205,11 @@ summary:
     gates:
       description: By gate its last C(state) and when that was.
       type: dict
+    measured:
+      description:
+        - By step, or by stage where there was no step, C(at) and C(data) of the last event V(measured) that spoke of no
+          single host.
+      type: dict
     events:
       description: How many events there are.
       type: int

@@ -36,7 +36,8 @@ attributes:
     support: full
     details:
       - RV(ignore:changed) is always V(false). The trees are read only; the files that this module writes (O(manifest),
-        O(hash_cache), O(differences_file), O(unsettled_file)) are evidence, not configuration.
+        O(hash_cache), O(differences_file), O(differing_file),
+        O(unsettled_file)) are evidence, not configuration.
 options:
   path:
     description:
@@ -154,6 +155,11 @@ options:
   differences_file:
     description:
       - File for everything that differs, as JSON lines. Made 0600, and replaced at each run.
+    type: path
+  differing_file:
+    description:
+      - File for the paths of everything that differs, each ended by NUL, as M(seamless.migration.bulk_copy) takes
+        it in order to mend exactly that. Made 0600, and replaced at each run.
     type: path
   unsettled_file:
     description:
@@ -349,6 +355,7 @@ def argument_spec():
         "recheck_delay": {"type": "int", "default": 20},
         "hash_cache": {"type": "path"},
         "differences_file": {"type": "path"},
+        "differing_file": {"type": "path"},
         "unsettled_file": {"type": "path"},
         "password_file": {"type": "path", "no_log": False},
         "require_mountpoint": {"type": "bool", "default": False},

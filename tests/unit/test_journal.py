@@ -376,3 +376,19 @@ def test_of_many_runs_at_once_exactly_one_gets_it(lock):
     for run in runs:
         run.join()
     assert outcome == ["got"] + ["refused"] * 7
+
+
+def test_the_summary_has_the_last_measurement_of_each_step():
+    def measured(at, **more):
+        return dict({"at": at, "event": "measured", "stage": "s", "step": None, "host": None}, **more)
+
+    found = journal.summary(
+        [
+            measured("2026-01-01T00:00:00.000Z", data={"n": 1}),
+            measured("2026-01-01T00:00:01.000Z", data={"n": 2}),
+            measured("2026-01-01T00:00:02.000Z", step="compare", data={"n": 3}),
+            measured("2026-01-01T00:00:03.000Z", step="compare", host="one", data={"n": 4}),
+        ]
+    )
+    assert found["measured"]["s"]["data"] == {"n": 2}
+    assert found["measured"]["compare"] == {"at": "2026-01-01T00:00:02.000Z", "data": {"n": 3}}

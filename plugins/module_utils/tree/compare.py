@@ -256,7 +256,7 @@ class Findings:
     def __init__(self, folder):
         self.counts = dict.fromkeys((LOST, DIFFERENT, EXTRA, UNREADABLE, UNSETTLED, "unproven"), 0)
         self.first = []
-        self.files = {name: os.path.join(folder, name) for name in ("differences", "unsettled")}
+        self.files = {name: os.path.join(folder, name) for name in ("differences", "differing", "unsettled")}
         self._streams = {name: open(path, "wb") for name, path in self.files.items()}  # noqa: SIM115 until close()
 
     def add(self, path, kind, attributes):
@@ -265,6 +265,7 @@ class Findings:
         if kind == UNSETTLED:
             self._streams["unsettled"].write(path + b"\0")
             return
+        self._streams["differing"].write(path + b"\0")
         item = {"path": os.fsdecode(path), "kind": kind, "attributes": sorted(set(attributes))}
         self._streams["differences"].write(json.dumps(item).encode("ascii") + b"\n")
         if len(self.first) < SHOWN:
@@ -300,7 +301,7 @@ class Job:
     source: root of the tree here. plan: Plan. dest: local root or URL of a daemon, or None. source_manifest,
     dest_manifest: files made before, or None; dest_manifest may be a name in the root behind the URL. live: whether
     the trees are written to meanwhile; recheck_delay: seconds until what differs is looked at again. work_dir,
-    differences_file, unsettled_file: paths. password_file: for the daemon.
+    differences_file, differing_file, unsettled_file: paths. password_file: for the daemon.
     """
 
     def __init__(self, source, plan, dest=None, **more):
@@ -315,6 +316,7 @@ class Job:
         self.recheck_delay = more.get("recheck_delay", 20)
         self.work_dir = more["work_dir"]
         self.differences_file = more.get("differences_file")
+        self.differing_file = more.get("differing_file")
         self.unsettled_file = more.get("unsettled_file")
         self.password_file = more.get("password_file")
 
@@ -356,7 +358,9 @@ class _Comparison:
             time.sleep(job.recheck_delay)
         for batch in _batches(Candidate.load(path, value) for path, value in pairs.read_file(spool)):
             self._settle(batch, first_is_final)
-        self._findings.close(differences=job.differences_file, unsettled=job.unsettled_file)
+        self._findings.close(
+            differences=job.differences_file, differing=job.differing_file, unsettled=job.unsettled_file
+        )
         return self._result(time.monotonic() - began)
 
     def _result(self, seconds):

@@ -13,7 +13,8 @@ from .manifest import Plan, check_root, make
 
 _SECONDS = re.compile(r"\A\d+(\.\d+)?\Z")
 _ISO = re.compile(r"\A(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?Z\Z")
-_ABSOLUTE = ("path", "files_from", "work_dir", "hash_cache", "differences_file", "unsettled_file", "password_file")
+_ABSOLUTE = ("path", "files_from", "work_dir", "hash_cache", "differences_file", "password_file")
+_ABSOLUTE += ("differing_file", "unsettled_file")
 
 
 def nanoseconds(text):
@@ -125,6 +126,7 @@ def compared(params):
         recheck_delay=params["recheck_delay"],
         work_dir=params["work_dir"],
         differences_file=params.get("differences_file"),
+        differing_file=params.get("differing_file"),
         unsettled_file=params.get("unsettled_file"),
         password_file=params.get("password_file"),
     )
