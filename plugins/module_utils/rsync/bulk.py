@@ -291,11 +291,11 @@ class Engine:
         attributes = self.spec["xattrs"] or self.spec["acls"]
         look = rescan.Look(self.spec["src"], store, self.patterns, complete["begin"] - 2 if attributes else None)
         taker = threading.Thread(target=look.take, daemon=True)
-        self.holding = True
-        taker.start()
         try:
             alone, below = rescan.subtrees(self.spec["src"], self.patterns, self.spec["workers"] * 4)
             rescan.write_units(store, alone, below, self.spec["workers"])
+            self.holding = True
+            taker.start()           # which ends the store
             self.run_until_empty(taker.is_alive)
         finally:
             if look.process.poll() is None:

@@ -71,7 +71,7 @@ def _check_ends(src, dest):
         raise RsyncError("Failed to use the option src: %r is not an absolute path." % src)
     if not dest or dest.startswith("-") or not (binary.is_local(dest) or ":" in dest):
         raise RsyncError("Failed to use the option dest: %r is no absolute path, rsync:// address or host:path." % dest)
-    if dest.startswith("rsync://") and len(dest.split("/", 4)) < 4:
+    if dest.startswith("rsync://") and not dest[8:].partition("/")[2].strip("/"):
         raise RsyncError("Failed to use the option dest: %r names no module. Write rsync://host/module/." % dest)
     if binary.is_local(dest):
         here, there = os.path.realpath(src) + "/", os.path.realpath(dest) + "/"
