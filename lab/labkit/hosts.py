@@ -128,8 +128,13 @@ def down(name):
     disk.detach_all(name)
     shutil.rmtree(lab.runtime, ignore_errors=True)
     shutil.rmtree(lab.folder, ignore_errors=True)
-    if not _containers(LABEL):
+    if _nobody_has_a_lab():
         machine.restore_kernel_values()
+
+
+def _nobody_has_a_lab():
+    """Whether no lab of any checkout is on this machine; one that is just being started counts."""
+    return not _containers(LABEL) and not list(RUNTIME.glob("*/checkout"))
 
 
 def clean():
@@ -143,7 +148,7 @@ def clean():
     for name in sorted(found | set(all_names())):
         down(name)
     image.remove_all()
-    if not _containers(LABEL):
+    if _nobody_has_a_lab():
         network.remove_leftovers()
         machine.restore_kernel_values()
         shutil.rmtree(RUNTIME, ignore_errors=True)

@@ -253,6 +253,13 @@ def test_an_append_that_is_asked_twice_is_done_once(service):
     assert (service.tree / "a").read_bytes() == b"onetwo"
 
 
+def test_a_sparse_file_has_its_size_and_its_content_at_the_end(service):
+    for name, body in ((b"a", b"end"), (b"b", b"")):
+        assert service.client.request("PUT", name, "?sparse=100000", body)[0] == 200
+    assert (service.tree / "a").read_bytes() == bytes(99997) + b"end"
+    assert (service.tree / "b").stat().st_size == 100000
+
+
 def test_a_name_of_any_bytes_arrives_as_it_is(service):
     name = b"new\nline \xff\xfe 'quote' %20 + ? #"
     assert service.client.request("PUT", name, "", b"x")[0] == 200
