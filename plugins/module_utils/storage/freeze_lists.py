@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list of the final delta: every path that anybody has a reason to doubt, and nothing else."""
+
+import os
+
+from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
+
+_BLOCK = 1 << 20
+OURS = b".seamless-"
+
+
+def entries(path, offset=0):
+    """Entries of a NUL-separated file from a byte offset on, as bytes; nothing when there is no such file.
+
+    An offset beyond the end means that the file was begun anew: all of it is given.
+    """
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed by the with below
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FreezeError("%s cannot be read: %s" % (path, error.strerror)) from error
+    with stream:
+        if offset and os.fstat(stream.fileno()).st_size >= offset:
+            stream.seek(offset)
+        rest = b""
+        while True:
+            block = stream.read(_BLOCK)
+            if not block:
+                break
+            words = (rest + block).split(b"\0")
+            rest = words.pop()
+            for word in words:
+                yield word
+    yield rest
+
+
+def guard_lists(folder, touched_since):
+    """The guard's lists that count for the final delta: (kind, path, byte offset).
+
+    touched_since: offset into `touched` at the last clean compare. It means nothing once the guard has sorted its list.
+    All of `hardlinks`: live sync carries the names of a file one by one, the links between them are made here.
+    """
+    sorted_since = os.path.exists(os.path.join(folder, "touched.compacted"))
+    return [
+        ("touched", os.path.join(folder, "touched"), 0 if sorted_since else touched_since),
+        ("dirty", os.path.join(folder, "dirty"), 0),
+        ("hardlinks", os.path.join(folder, "hardlinks"), 0),
+    ]
+
+
+def check_guard(folder):
+    """Refuse when the guard's lists cannot tell what is missing on the other side. Raises FreezeError."""
+    if not folder:
+        return
+    if os.path.exists(os.path.join(folder, "halted")):
+        raise FreezeError("the guard in %s has halted at its limit of deletions. Settle that first" % folder)
+    if os.path.exists(os.path.join(folder, "touched.overflow")):
+        raise FreezeError(
+            "the guard's list in %s is not complete. After a clean compare remove touched and touched.overflow" % folder
+        )
+    if any(word in (b"./", b".") for word in entries(os.path.join(folder, "dirty"))):
+        raise FreezeError(
+            "the guard in %s knows of a failure but not of its paths. Wait for a full run of live sync, or compare"
+            % folder
+        )
+
+
+def _expand(root, path):
+    """All paths below a directory, relative to root. bytes."""
+    for folder, names, files in os.walk(os.path.join(root, path)):
+        inside = os.path.relpath(folder, root)
+        for name in names + files:
+            yield os.path.normpath(os.path.join(inside, name))
+
+
+class PathList:
+    """Paths of one tree, each once, in the order in which rsync likes them."""
+
+    def __init__(self, root):
+        self.root = os.fsencode(root)
+        self.paths = set()
+        self.counts = {}
+
+    def add(self, kind, words):
+        """Take in paths (bytes, relative to the tree, with or without slashes around; `dir/***` is a whole directory).
+
+        Our own files are left out. kind: where they come from, for the report.
+        """
+        before = len(self.paths)
+        for word in words:
+            whole = word.endswith(b"/***")
+            path = os.path.normpath(b"/" + (word[:-4] if whole else word)).lstrip(b"/")
+            if path.startswith(OURS) or not word:
+                continue
+            self.paths.add(path or b".")
+            if whole and path and os.path.isdir(os.path.join(self.root, path)):
+                self.paths.update(_expand(self.root, path))
+        self.counts[kind] = self.counts.get(kind, 0) + len(self.paths) - before
+
+    def write(self, path):
+        """Write the list, NUL-separated. Returns the number of paths. Raises FreezeError."""
+        try:
+            with open(path, "wb") as stream:
+                for word in sorted(self.paths):
+                    stream.write(word + b"\0")
+        except OSError as error:
+            raise FreezeError("%s cannot be written: %s" % (path, error.strerror)) from error
+        return len(self.paths)

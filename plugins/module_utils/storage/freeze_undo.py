@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Undo a freeze from its record, whoever made it and wherever it was killed; and the thaw program built on that.
+
+This module, `freeze_state`, `freeze_mounts`, `freeze_services` and `host` are packed into
+/usr/local/lib/seamless-migration/storage-thaw, so that a host can be opened without the controller.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+
+from ansible_collections.seamless.migration.plugins.module_utils.host import command
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError, data, write
+from ansible_collections.seamless.migration.plugins.module_utils.storage import (
+    freeze_mounts,
+    freeze_services,
+)
+from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import (
+    LIVE,
+    Busy,
+    FreezeError,
+    Lock,
+    Paths,
+    load,
+    process_started,
+    remove_quietly,
+    save,
+)
+
+
+def end_transfers(state):
+    """End the rsync processes of a killed run: those that bring lists to the other side. Returns their pids."""
+    urls = [os.fsencode(record["dest_url"]).rstrip(b"/") for record in state["trees"] if record.get("dest_url")]
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open("/proc/%s/cmdline" % name, "rb") as stream:
+                    words = stream.read().split(b"\0")
+            except OSError:
+                continue
+            listed = any(word.startswith(b"--files-from=") for word in words)
+            if listed and os.path.basename(words[0]) == b"rsync" and any(word.rstrip(b"/") in urls for word in words):
+                os.kill(int(name), signal.SIGTERM)
+                found.append(int(name))
+    return found
+
+
+def _open_tree(record):
+    if record.get("closed"):
+        tree = freeze_mounts.Tree(record["path"], record["private"])
+        if record.get("file_system"):
+            freeze_mounts.stage(tree)  # the private door is the handle of the file system
+            freeze_mounts.set_file_system_read_only(tree, False)
+        freeze_mounts.set_read_only(tree, False, record.get("read_only_before", []))
+    record["closed"] = False
+    record["file_system"] = False
+
+
+def _remove_canaries(state):
+    for record in state["trees"]:
+        for name in record.get("canaries", []):
+            remove_quietly(os.path.join(record["path"], name))
+        record["canaries"] = []
+
+
+def _restore_throttles(state):
+    for path, content in sorted(state.get("throttles", {}).items()):
+        if content is None:
+            remove_quietly(path)
+        else:
+            write(path, data(content))
+    state["throttles"] = {}
+
+
+def _run_hooks(state):
+    for argv in state.get("on_undo", []):
+        command.run(argv, timeout=state.get("hook_timeout", 10))
+
+
+def undo(paths, state, start_writers=None, start_live_sync=True):
+    """Open this side again: read-write, writers started, live sync as it was, in that order.
+
+    paths: Paths. state: the record, changed and saved on the way. start_writers: list of units, None for those that
+    ran before. start_live_sync: whether a live sync that ran before is started. Returns a list of what could not be
+    undone (empty: all is as before). Every part is tried, whatever happened to the others. Idempotent.
+    """
+    problems = []
+
+    def attempt(what, work, *arguments):
+        try:
+            work(*arguments)
+        except (OSError, FreezeError, FileError, command.CommandError) as error:
+            problems.append("Failed to %s: %s" % (what, error))
+
+    state["state"] = "thawing"
+    save(paths, state)
+    end_transfers(state)
+    for record in state["trees"]:
+        attempt("make %s writable" % record["path"], _open_tree, record)
+    if problems:
+        save(paths, state)
+        return problems  # a tree that stays read-only is no place for writers
+    attempt("remove the canaries", _remove_canaries, state)
+    attempt("unblock the writers", freeze_services.unblock, paths)
+    units = state.get("active_before", []) if start_writers is None else start_writers
+    attempt("start %s" % ", ".join(units), freeze_services.start, units)
+    attempt("restore the bandwidth limit", _restore_throttles, state)
+    sync = state.get("live_sync_stopped", []) if start_live_sync else []
+    attempt("start %s" % ", ".join(sync), freeze_services.start, sync)
+    attempt("run the hook on_undo", _run_hooks, state)
+    if not problems:
+        state.update(state="thawed", thawed_at=time.time(), live_sync_stopped=[], active_before=[], run=None)
+    save(paths, state)
+    return problems
+
+
+def fire(paths, run_id, patience=20.0):
+    """The dead-man's deed: open this side when run run_id has frozen it and never committed.
+
+    A process that still holds the lock has `patience` seconds to end; it is killed then, because it was told to give
+    up long ago. Returns what was done, a sentence.
+    """
+    lock = Lock(paths, "dead-man of " + run_id)
+    try:
+        lock.acquire(wait=patience)
+    except Busy:
+        holder = lock.holder()
+        if holder.get("pid") and process_started(holder["pid"]) == holder.get("started"):
+            os.kill(holder["pid"], signal.SIGKILL)
+        lock.acquire(wait=patience)
+    with lock:
+        state = load(paths)
+        if state["state"] not in LIVE or state["run_id"] != run_id:
+            return "nothing to do: state %s, run %s" % (state["state"], state["run_id"])
+        state["thawed_by"] = "the dead-man, because run %s did not commit in time" % run_id
+        problems = undo(paths, state)
+        return "; ".join(problems) or "thawed: run %s did not commit in time" % run_id
+
+
+def settle(paths):
+    """After a boot: a committed side is closed again, one that was only frozen is opened. Returns a sentence."""
+    with Lock(paths, "boot").acquire(wait=30):
+        state = load(paths)
+        if state["state"] == "committed":
+            freeze_services.block(paths)
+            for record in state["trees"]:
+                tree = freeze_mounts.Tree(record["path"], record["private"])
+                freeze_mounts.stage(tree)
+                if record.get("closed"):
+                    tree = freeze_mounts.Tree(record["path"], record["private"])
+                    freeze_mounts.set_read_only(tree, True)
+            return "closed: this side was left by run %s" % state["run_id"]
+        if state["state"] in LIVE:
+            for record in state["trees"]:
+                record["closed"] = False  # flags of mounts do not outlive a boot
+            state["thawed_by"] = "the boot of this host before the commit"
+            later = state.get("active_before", []) + state.get("live_sync_stopped", [])
+            problems = undo(paths, state, start_writers=[], start_live_sync=False)
+            if not problems:
+                freeze_services.start_later(later)  # they are ordered after this very unit
+            return "; ".join(problems) or "opened: the freeze of run %s was never committed" % state["run_id"]
+        return "nothing to do: state %s" % state["state"]
+
+
+def by_hand(paths):
+    """An operator at the host, without the controller: open what is frozen but not committed. Returns a sentence."""
+    with Lock(paths, "operator").acquire(wait=5):
+        state = load(paths)
+        if state["state"] == "committed":
+            raise FreezeError(
+                "this side was left by run %s, the other side may be writing. Use storage_rollback" % state["run_id"]
+            )
+        if state["state"] not in LIVE:
+            return "nothing to do: state %s" % state["state"]
+        state["thawed_by"] = "an operator at this host"
+        return "; ".join(undo(paths, state)) or "thawed"
+
+
+def main(arguments=None):
+    """Entry of the program storage-thaw. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="storage-thaw", description="Open a storage host that a migration has frozen."
+    )
+    parser.add_argument("--root", default="/", help=argparse.SUPPRESS)
+    parser.add_argument("action", choices=["deadman", "boot", "now"])
+    parser.add_argument("migration")
+    parser.add_argument("run_id", nargs="?", default="")
+    options = parser.parse_args(arguments)
+    paths = Paths(options.migration, options.root)
+    try:
+        if options.action == "deadman":
+            said = fire(paths, options.run_id)
+        else:
+            said = settle(paths) if options.action == "boot" else by_hand(paths)
+    except (FreezeError, OSError) as error:
+        sys.stderr.write("Failed to thaw %s: %s\n" % (options.migration, error))
+        return 1
+    sys.stdout.write(said + "\n")
+    return 0
