@@ -131,9 +131,16 @@ options:
     default: []
   mtime_granularity_ns:
     description:
-      - Times that are less than this apart are equal. V(1000000000) for file systems that keep full seconds.
+      - Times of files that are less than this apart are equal. V(1000000000) for file systems that keep full
+        seconds.
     type: int
     default: 1
+  other_mtime_granularity_ns:
+    description:
+      - The same for directories, links and special files. C(rsync) leaves their times when they are in the right second,
+        unless it runs with C(--modify-window=-1).
+    type: int
+    default: 1000000000
   live:
     description:
       - Whether the trees are written to meanwhile.
@@ -351,6 +358,7 @@ def argument_spec():
         "one_file_system": {"type": "bool", "default": False},
         "ignore": {"type": "list", "elements": "str", "choices": list(IGNORABLE), "default": []},
         "mtime_granularity_ns": {"type": "int", "default": 1},
+        "other_mtime_granularity_ns": {"type": "int", "default": 1000000000},
         "live": {"type": "bool", "default": False},
         "recheck_delay": {"type": "int", "default": 20},
         "hash_cache": {"type": "path"},

@@ -60,16 +60,12 @@ class Cache:
         try:
             handle = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             os.close(handle)
-            connection = sqlite3.connect(self._path, timeout=30)
             try:
-                connection.execute("PRAGMA synchronous = OFF")
-                try:
-                    connection.execute(_MAKE)
-                except sqlite3.DatabaseError:
-                    connection.close()
-                    os.truncate(self._path, 0)
-                    connection = sqlite3.connect(self._path, timeout=30)
-                    connection.execute(_MAKE)
+                connection = _connect(self._path)
+            except sqlite3.DatabaseError:  # broken: its content can be made again
+                os.truncate(self._path, 0)
+                connection = _connect(self._path)
+            try:
                 for row in _rows(os.fsencode(root), Manifest(manifest)):
                     rows.append(row)
                     count += 1
@@ -83,6 +79,17 @@ class Cache:
         except (OSError, sqlite3.Error) as error:
             raise TreeError("The hash cache %s cannot be written: %s. Remove it" % (self._path, error)) from error
         return count
+
+
+def _connect(path):
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(_MAKE)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _key(status):

@@ -16,6 +16,7 @@ from .manifest import REQUIRED, Manifest, listed_paths, make, work_folder
 
 IGNORABLE = ("mtime", "directory_mtime", "link_mtime", "mode", "owner", "group", "acl", "xattr", "hard_links")
 SHOWN = 100
+SECOND_NS = 1000000000
 _BATCH = 5000
 _ROOT = b"."
 LOST, DIFFERENT, EXTRA, UNREADABLE, UNSETTLED = "lost", "different", "extra", "unreadable", "unsettled"
@@ -26,11 +27,20 @@ _COMMON = ("level", "exclude", "seed", "sample", "changed_since_ns", "xattrs", "
 
 
 class Rules:
-    """How to compare. ignore: of IGNORABLE. granularity_ns: times less than this apart are equal."""
+    """How to compare.
 
-    def __init__(self, ignore=(), granularity_ns=1):
+    ignore: of IGNORABLE. granularity_ns: times less than this apart are equal, of files; other_granularity_ns: of the
+    rest, for which rsync leaves a time that is in the right second (without --modify-window=-1).
+    """
+
+    def __init__(self, ignore=(), granularity_ns=1, other_granularity_ns=SECOND_NS):
         self.ignore = frozenset(ignore)
-        self.granularity_ns = granularity_ns
+        self._granularity_ns = granularity_ns
+        self._other_granularity_ns = other_granularity_ns
+
+    def granularity_ns(self, kind):
+        """Times of entries of this type (as in Entry) that are less than this apart are equal."""
+        return self._granularity_ns if kind == b"f" else self._other_granularity_ns
 
     def skips_time(self, path, kind):
         """Whether the mtime of an entry of this type (as in Entry) is not compared."""
@@ -39,7 +49,7 @@ class Rules:
 
     def differing(self, path, one, other):
         """Attributes in which two entries differ, without content."""
-        found = differing(one, other, self.ignore, self.granularity_ns)
+        found = differing(one, other, self.ignore, self.granularity_ns(one.type))
         return [name for name in found if not (name == "mtime" and self.skips_time(path, one.type))]
 
 
@@ -224,7 +234,8 @@ class DaemonSide:
         return result
 
     def _present(self, candidates):
-        found = self._daemon.differing(self._source, [candidate.path for candidate in candidates], content=True)
+        found = self._daemon.differing(self._source, [candidate.path for candidate in candidates])
+        self._soften(found)
         result = {}
         for candidate in candidates:
             kind, attributes = found.get(candidate.path, (None, []))
@@ -235,6 +246,19 @@ class DaemonSide:
             attributes = self._kept(candidate, kind, attributes)
             result[candidate.path] = (DIFFERENT, attributes) if attributes else None
         return result
+
+    def _soften(self, found):
+        """Take the times out of found that are wrong by less than a second where that is allowed."""
+        doubtful = [
+            path
+            for path, (kind, attributes) in found.items()
+            if "mtime" in attributes and self._rules.granularity_ns(kind) >= SECOND_NS
+        ]
+        if doubtful:
+            again = self._daemon.differing(self._source, doubtful, exact_times=False)
+            for path in doubtful:
+                if "mtime" not in again.get(path, (None, []))[1]:
+                    found[path][1].remove("mtime")
 
     def _kept(self, candidate, kind, attributes):
         kept = [name for name in attributes if name not in self._rules.ignore]

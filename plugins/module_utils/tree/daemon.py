@@ -74,6 +74,13 @@ def _attributes(flags):
     return attributes
 
 
+def _cause(error):
+    """What rsync said went wrong, without the line that only gives its status where there are others."""
+    lines = error.result.stderr.strip().splitlines() if error.result else []
+    told = [line for line in lines if not line.startswith("rsync error:")] or lines
+    return "; ".join(told[:3]) or str(error)
+
+
 class Daemon:
     """The tree behind url.
 
@@ -88,8 +95,7 @@ class Daemon:
         self._folder = folder
         self._asked = ["-nlptgoDH", "--numeric-ids", "-8", "--from0", "--out-format=%i %n"]
         self._asked += (["-A"] if "acl" in extended else []) + (["-X"] if "xattr" in extended else [])
-        if self._version() >= _NANOSECONDS:
-            self._asked.append("--modify-window=-1")
+        self._exact = ["--modify-window=-1"] if self._version() >= _NANOSECONDS else []
 
     @staticmethod
     def _version():
@@ -104,7 +110,7 @@ class Daemon:
             return run(["rsync"] + argv, timeout=_TIMEOUT, ok=ok)
         except CommandError as error:
             raise TreeError(
-                "%s cannot be asked: %s. rsyncd_info tells what is wrong with the daemon" % (self._url, error)
+                "%s cannot be asked: %s. rsyncd_info tells what is wrong with a daemon" % (self._url, _cause(error))
             ) from error
 
     def fetch(self, name, path):
@@ -117,15 +123,16 @@ class Daemon:
             stream.write(b"".join(name + b"\0" for name in paths))
         return path
 
-    def differing(self, root, paths, content):
+    def differing(self, root, paths, exact_times=True):
         """What a transfer of these entries of root (str) would change there.
 
-        paths: list of bytes, relative, all of them in root. content: whether to compare what files hold. Returns dict
-        as itemized() does, of what differs only.
+        paths: list of bytes, relative, all of them in root. exact_times: to the nanosecond instead of the second, where
+        rsync can. Content is compared. Returns dict as itemized() does, of what differs only.
         """
         answer = self._run(
             self._asked
-            + (["--checksum"] if content else [])
+            + ["--checksum"]
+            + (self._exact if exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],
             ok=(0, _VANISHED),

@@ -40,7 +40,13 @@ def check(params):
     for name in _ABSOLUTE:
         if params.get(name) and not os.path.isabs(params[name]):
             raise TreeError("%s is %r. Give an absolute path" % (name, params[name]))
-    for name, least in (("workers", 1), ("sample", 1), ("recheck_delay", 0), ("mtime_granularity_ns", 1)):
+    for name, least in (
+        ("workers", 1),
+        ("sample", 1),
+        ("recheck_delay", 0),
+        ("mtime_granularity_ns", 1),
+        ("other_mtime_granularity_ns", 1),
+    ):
         if params.get(name) is not None and params[name] < least:
             raise TreeError("%s is %s. Give at least %d" % (name, params[name], least))
     if params["level"] == "touched" and not params.get("files_from"):
@@ -121,7 +127,7 @@ def compared(params):
         params.get("dest"),
         source_manifest=params.get("manifest") and in_root(params["path"], params["manifest"], "manifest"),
         dest_manifest=params.get("dest_manifest"),
-        rules=Rules(params["ignore"], params["mtime_granularity_ns"]),
+        rules=Rules(params["ignore"], params["mtime_granularity_ns"], params["other_mtime_granularity_ns"]),
         live=params["live"],
         recheck_delay=params["recheck_delay"],
         work_dir=params["work_dir"],

@@ -33,6 +33,8 @@ def _class(pattern, start):
             break
         if character == "[" and pattern[position + 1 : position + 2] == ":":
             raise TreeError("Exclude pattern %r names a class of characters. List the characters instead" % pattern)
+        if character == "/" or (character == "\\" and pattern[position + 1 : position + 2] in ("/", "")):
+            raise TreeError("Exclude pattern %r has a slash within '[]'. Take it out" % pattern)
         if character == "\\":
             position += 1
             character = pattern[position : position + 1]
@@ -87,27 +89,40 @@ def _check(pattern):
         raise TreeError("Exclude pattern %r is a filter rule. Only plain exclude patterns are taken" % pattern)
 
 
-def expression(pattern):
-    """Compile one exclude pattern.
+class Pattern:
+    """One exclude pattern. Raises TreeError for one that rsync may read otherwise."""
 
-    Returns a regular expression for bytes, to be matched in full against the path relative to the root, with a "/"
-    behind a directory's. Raises TreeError for a pattern that rsync may read otherwise.
-    """
-    _check(pattern)
-    anchored = pattern.startswith("/")
-    body = pattern[1:] if anchored else pattern
-    everything_below = body.endswith("/***")
-    if everything_below:
-        body = body[:-4]
-    only_directories = body.endswith("/") and not everything_below
-    if only_directories:
-        body = body[:-1]
-    wild = everything_below or any(character in body for character in "*?[")
-    # Without wildcards a backslash is a backslash.
-    middle = _translate(body) if wild else _literal(body)
-    before = "" if anchored or body.startswith("**") else "(?:.*/)?"
-    after = "/.*" if everything_below else "/" if only_directories else "/?"
-    return re.compile(("(?s)" + before + middle + after + r"\Z").encode("utf-8", "surrogateescape"))
+    def __init__(self, pattern):
+        _check(pattern)
+        anchored = pattern.startswith("/")
+        body = pattern[1:] if anchored else pattern
+        self._everything_below = body.endswith("/***")
+        if self._everything_below:
+            body = body[:-4]
+        self._only_directories = body.endswith("/") and not self._everything_below
+        if self._only_directories:
+            body = body[:-1]
+        wild = self._everything_below or any(character in body for character in "*?[")
+        # Without wildcards a backslash is a backslash.
+        middle = _translate(body) if wild else _literal(body)
+        # "**" at the start also takes the place of nothing before a slash.
+        self._slash_first = body.startswith("**") and not anchored
+        before = "" if anchored or self._slash_first else "(?:.*/)?"
+        after = "/.*" if self._everything_below else ""
+        try:
+            self._expression = re.compile(("(?s)" + before + middle + after).encode("utf-8", "surrogateescape"))
+        except re.error as error:
+            raise TreeError("Exclude pattern %r cannot be read: %s. Mend it" % (pattern, error)) from error
+
+    def match(self, path, directory):
+        """Whether the pattern matches this entry. path: bytes, relative to the root, without "/" at its end."""
+        if self._only_directories and not directory:
+            return False
+        if self._everything_below and directory:
+            path += b"/"
+        if self._slash_first:
+            path = b"/" + path
+        return self._expression.fullmatch(path) is not None
 
 
 class Excludes:
@@ -115,12 +130,11 @@ class Excludes:
 
     def __init__(self, patterns=()):
         self.patterns = [OWN] + list(patterns)
-        self._expressions = [expression(pattern) for pattern in self.patterns]
+        self._compiled = [Pattern(pattern) for pattern in self.patterns]
 
     def match(self, path, directory):
         """Whether this entry is left out; who walks prunes directories. path: bytes, relative to the root."""
-        name = path + b"/" if directory else path
-        return any(compiled.match(name) for compiled in self._expressions)
+        return any(pattern.match(path, directory) for pattern in self._compiled)
 
     def match_below(self, path, directory):
         """Whether this entry or a directory above it is left out."""
