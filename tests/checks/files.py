@@ -11,8 +11,10 @@ from checks.listing import listed
 
 HEADER_LINES = 8
 LICENCE = "SPDX-License-Identifier: GPL-3.0-or-later"
-# The licence itself, what tools write anew, and formats that have no comments.
-WITHOUT_HEADER = re.compile(r"(^|/)(LICENSE|CHANGELOG\.md|changelog\.yaml|\.gitkeep)$|\.(json|jsonl|png|svg|txt\.in)$")
+# The licence itself, what tools write anew, and formats that have no comments, or none on a line of their own.
+WITHOUT_HEADER = re.compile(
+    r"(^|/)(LICENSE|CHANGELOG\.md|changelog\.yaml|\.gitkeep)$|^tests/sanity/ignore-.*\.txt$|\.(json|jsonl|png|svg)$"
+)
 ALIEN = (
     (re.compile(r"(?<![\w.}/-])/(?:home|Users|work|workspace|builds)/"), "a path of one machine"),
     (re.compile(r"/\.(?:pyenv|asdf|rbenv)/"), "a folder of a version manager"),
