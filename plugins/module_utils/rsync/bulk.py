@@ -6,6 +6,7 @@ looked at again, and rsync itself skips what is there of the others.
 """
 
 import collections
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import traceback
 from ansible_collections.seamless.migration.plugins.module_utils.host import command
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
     binary,
+    delta,
     exit_codes,
     output,
     partitions,
@@ -630,9 +632,32 @@ def _let_go(job):
     os.close(null)
 
 
+def count_source(spec):
+    """What a first copy would carry. spec: dict as in DEFAULTS. Returns numbers as output.parse_stats does."""
+    excluded, root = patterns.Patterns(spec["exclude"]), os.fsencode(spec["src"])
+    files = size = created = 0
+    folders = [b""]
+    while folders:
+        folder = folders.pop()
+        with contextlib.suppress(OSError), os.scandir(os.path.join(root, folder) if folder else root) as entries:
+            for entry in entries:
+                path = folder + b"/" + entry.name if folder else entry.name
+                directory = entry.is_dir(follow_symlinks=False)
+                if delta.is_ours(path) or excluded.match(path, directory):
+                    continue
+                created += 1
+                if directory:
+                    folders.append(path)
+                elif entry.is_file(follow_symlinks=False):
+                    files += 1
+                    size += entry.stat(follow_symlinks=False).st_size
+    return {"Number of regular files transferred": files, "Total transferred file size": size, "Regular files": files,
+            "Number of created files": created}
+
+
 def count_dry(spec):
-    """What a full copy would do, without doing it. spec: dict as in DEFAULTS. Returns (files, bytes, deleted, list of
-    (flags, path)) for check mode. Raises RsyncError."""
+    """What a full copy would do, without doing it. spec: dict as in DEFAULTS. Returns (numbers as output.parse_stats
+    does, list of output.Change, 10,000 at most). Raises RsyncError."""
     rsync, options = binary.find(spec["rsync_path"]), options_of(spec)
     words = binary.arguments(rsync, options, spec["dest"]) + ["-r", "--dry-run", "--stats",
                                                               "--out-format=%s" % output.OUT_FORMAT]

@@ -143,12 +143,12 @@ class Task:
         if self.job.running():
             return self._attach()
         spec = self._spec()
+        if self.check_mode:
+            return self._would(spec)
         binary.read_sentinel(spec["src"], spec["sentinel"])
         self._check_password()
         rsync, options = binary.find(spec["rsync_path"]), bulk.options_of(spec)
         spec["fresh"] = bulk.is_fresh(rsync, options, spec["dest"])
-        if self.check_mode:
-            return self._would(spec)
         return self._begin(spec)
 
     def _spec(self):
@@ -194,13 +194,31 @@ class Task:
         return True if self.check_mode else self.job.wish(bwlimit_kib_per_s=limit)
 
     def _would(self, spec):
-        """Check mode: what a copy would do."""
-        numbers, changes = bulk.count_dry(spec)
+        """Check mode: what a copy would do.
+
+        What an earlier task would have prepared may not be there yet: the sentinel, the secret, rsync itself, the
+        daemon. Then the source alone is looked at, with a warning that says so.
+        """
+        binary.read_sentinel(spec["src"], None)
+        warnings = []
+        try:
+            binary.read_sentinel(spec["src"], spec["sentinel"])
+        except RsyncError as error:
+            warnings.append(shown(str(error)))
+        try:
+            self._check_password()
+            bulk.is_fresh(binary.find(spec["rsync_path"]), bulk.options_of(spec), spec["dest"])
+            numbers, changes = bulk.count_dry(spec)
+        except RsyncError as error:
+            warnings.append("The target cannot be looked at yet, so all of the source is counted. %s"
+                            % shown(str(error)))
+            numbers, changes = bulk.count_source(spec), []
         answer = dict(_NOTHING, job=self.job.name, state="absent", failures_count=0, progress={})
         answer.update(files=numbers.get("Number of regular files transferred", 0),
                       bytes=numbers.get("Total transferred file size", 0),
                       created=numbers.get("Number of created files", 0),
-                      deleted=numbers.get("Number of deleted files", 0), changed=bool(changes), diff=_diff(changes))
+                      deleted=numbers.get("Number of deleted files", 0), changed=bool(changes or warnings),
+                      diff=_diff(changes), warnings=warnings)
         answer["files_skipped"] = numbers.get("Regular files", 0) - answer["files"]
         return answer
 

@@ -200,6 +200,16 @@ def test_check_mode_tells_what_would_be_copied_and_writes_nothing(copy, src, des
     assert not copy.run(check_mode=True)["changed"]
 
 
+def test_check_mode_counts_the_source_where_the_target_is_not_prepared_yet(tmp_path, src):
+    (src / ".seamless-sentinel").unlink()
+    copy = Copy(tmp_path, src, "rsync://migration@127.0.0.1:1/data/", password_file="/nonexistent")
+    answer = copy.run(check_mode=True)
+    assert answer["changed"] and answer["files"] >= 300
+    assert "sentinel" in answer["warnings"][0] and "cannot be looked at yet" in answer["warnings"][1]
+    with pytest.raises(binary.RsyncError):
+        copy.run(check_mode=True, src=str(src) + "-missing")
+
+
 def test_excluded_names_are_left_out(copy, src, dest):
     answer = copy.run(exclude=["/d1/", "f2*", "d3/e0"])
     assert answer["state"] == "done"
