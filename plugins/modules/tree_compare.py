@@ -137,8 +137,8 @@ options:
     default: 1
   other_mtime_granularity_ns:
     description:
-      - The same for directories, links and special files. C(rsync) leaves their times when they are in the right second,
-        unless it runs with C(--modify-window=-1).
+      - The same for directories, links and special files. C(rsync) leaves their times when they are in the right
+        second, unless it runs with C(--modify-window=-1).
     type: int
     default: 1000000000
   live:
@@ -376,7 +376,6 @@ def argument_spec():
 def look(module):
     """What would be done, in check mode. Returns the result."""
     params = module.params
-    options.plan(params)
     result = {"equal": None} if params["state"] == "compared" else {}
     if params.get("manifest"):
         result["manifest"] = options.in_root(params["path"], params["manifest"], "manifest")
@@ -408,6 +407,7 @@ def main():
     params = module.params
     try:
         options.check(params)
+        options.plan(params)
         result = look(module) if module.check_mode else work(module)
     except (TreeError, files.FileError) as error:
         verb = {"compared": "compare", "manifest": "make the manifest of", "absent": "remove the manifest of"}
