@@ -20,8 +20,21 @@ BACKEND = "firewalld"
 _LISTS = ("interfaces", "sources", "services", "ports", "protocols")
 
 
+def parse_zones(text):
+    """The output of --list-all-zones -> {name: dict of parse_zone}. A zone starts at the left margin."""
+    blocks = {}
+    name = None
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            name = line.split()[0]
+            blocks[name] = []
+        if name:
+            blocks[name].append(line)
+    return {name: parse_zone("\n".join(lines)) for name, lines in blocks.items()}
+
+
 def parse_zone(text):
-    """The output of --info-zone -> dict: target (str), lists of _LISTS, rich (list of str)."""
+    """One zone as firewall-cmd shows it -> dict: target (str), lists of _LISTS, rich (list of str)."""
     zone = {key: [] for key in _LISTS}
     zone["target"] = "default"
     zone["rich"] = []
@@ -128,8 +141,12 @@ class Firewalld:
         self._ip = which("ip")
         online = which("firewall-cmd")
         self._offline = which("firewall-offline-cmd")
-        self._online = online if online and run([online, "--state"], ok=None).rc == 0 else None
         self._cache = {}
+        self._online = None
+        answer = run([online, "--list-all-zones"], ok=None) if online else None
+        if answer is not None and answer.rc == 0:
+            self._online = online
+            self._cache["runtime"] = parse_zones(answer.stdout)
 
     @property
     def installed(self):
@@ -151,13 +168,17 @@ class Firewalld:
     def _ask(self, layer, *words):
         return self._run(self._argv(layer, *words)).stdout
 
-    def zone(self, layer, name, fresh=False):
-        if fresh or (layer, name) not in self._cache:
-            self._cache[layer, name] = parse_zone(self._ask(layer, "--info-zone=%s" % name))
-        return self._cache[layer, name]
+    def zones(self, layer):
+        """All zones of a layer, by one call: firewall-cmd takes a second to start."""
+        if layer not in self._cache:
+            self._cache[layer] = parse_zones(self._ask(layer, "--list-all-zones"))
+        return self._cache[layer]
+
+    def zone(self, layer, name):
+        return self.zones(layer)[name]
 
     def zone_names(self, layer):
-        return self._ask(layer, "--get-zones").split()
+        return sorted(self.zones(layer))
 
     # -- which zone does the traffic arrive in
 
@@ -192,11 +213,15 @@ class Firewalld:
             )
 
     def _default_zone(self):
-        return self._ask("runtime", "--get-default-zone").strip()
+        if "default" not in self._cache:
+            self._cache["default"] = self._ask("runtime", "--get-default-zone").strip()
+        return self._cache["default"]
 
     def _zone_of_interface(self, interface, default):
-        result = self._run(self._argv("runtime", "--get-zone-of-interface=%s" % interface), ok=None)
-        return result.stdout.strip() if result.rc == 0 and result.stdout.strip() else default
+        for name, zone in sorted(self.zones(self.layers[0]).items()):
+            if interface in zone["interfaces"]:
+                return name
+        return default
 
     def _zone_of_everybody(self, warnings):
         default = self._default_zone()
@@ -250,9 +275,9 @@ class Firewalld:
 
     # -- rules of a zone
 
-    def rules(self, layer, name, fresh=False):
+    def rules(self, layer, name):
         """All rules of a zone that can let traffic in or keep it out, as list of Rule."""
-        zone = self.zone(layer, name, fresh)
+        zone = self.zone(layer, name)
         rules = [port_rule(port) for port in zone["ports"]]
         rules += [Rule("accept", protocol=p, text="protocol %s" % p) for p in zone["protocols"]]
         rules += [parse_rich(text) for text in zone["rich"]]
@@ -263,18 +288,19 @@ class Firewalld:
         return rules
 
     def _service_rules(self, layer, service):
-        if (layer, service) not in self._cache:
+        key = "service " + service
+        if key not in self._cache:
             text = self._run(self._argv(layer, "--info-service=%s" % service), ok=None).stdout
             found = re.search(r"^\s*ports:(.*)$", text, re.M)
-            self._cache[layer, service] = found.group(1).split() if found else []
-        return [port_rule(port, "service %s (%s)" % (service, port)) for port in self._cache[layer, service]]
+            self._cache[key] = found.group(1).split() if found else []
+        return [port_rule(port, "service %s (%s)" % (service, port)) for port in self._cache[key]]
 
-    def _state(self, pairs, request, fresh=False):
+    def _state(self, pairs, request):
         """Texts of all rules that concern the request, one line a rule, for diff and result."""
         lines = []
         for layer in self.layers:
             for zone in sorted({zone for zone, _ in pairs}):
-                for rule in self.rules(layer, zone, fresh):
+                for rule in self.rules(layer, zone):
                     if any(rule.touches(request, asker) for asker in request.askers):
                         lines.append("%s %s: %s" % (zone, layer, rule.text))
         return sorted(lines)
@@ -286,7 +312,7 @@ class Firewalld:
         made = [
             entry
             for entry in ledger.made(self.name, request)
-            if (not request.zone or entry["zone"] == request.zone) and entry["layer"] in self.layers
+            if not request.zone or entry["zone"] == request.zone
         ]
         if request.state == "present":
             pairs = self.zones_for(request, plan.warnings)
@@ -300,17 +326,19 @@ class Firewalld:
             for zone, asker in pairs
             for layer in self.layers
         ]
-        gone = [entry for entry in made if entry not in wanted]
+        kept = {(entry["zone"], entry["source"]) for entry in wanted}
+        gone = [entry for entry in made if (entry["zone"], entry["source"]) not in kept]
         if request.state == "absent":
             gone = [entry for entry in gone if request.concerns(_network(entry))]
+        plan.forgotten = list(gone)
         plan.zones = sorted({zone for zone, _ in pairs} | {entry["zone"] for entry in gone})
         shown = [(zone, None) for zone in plan.zones or ([request.zone] if request.zone else [self._default_zone()])]
         plan.before = self._state(shown, request)
         after = list(plan.before)
         for entry in wanted:
             self._plan_add(plan, entry, request, after)
-        for entry in gone:
-            self._plan_remove(plan, entry, request, ledger, after)
+        for pair in sorted({(entry["zone"], entry["source"] or "") for entry in gone}):
+            self._plan_remove(plan, pair, request, gone, after)
         plan.after = sorted(after)
         plan.details.update(shown=shown, pairs=pairs)
         plan.warnings += self._open_anyway(request, ledger, shown)
@@ -324,24 +352,32 @@ class Firewalld:
         plan.made.append(entry)
         after.append(_line(entry, kind, item))
 
-    def _plan_remove(self, plan, entry, request, ledger, after):
-        kind, item = item_text(request, _network(entry))
-        plan.forgotten.append(entry)
-        known = self.zone_names(entry["layer"])
-        if entry["zone"] not in known or not _same(kind, item, self.zone(entry["layer"], entry["zone"])):
-            return  # an administrator took it out before us
-        permanent = dict(entry, layer="permanent")
-        if permanent not in ledger.entries and _same(kind, item, self.zone("permanent", entry["zone"])):
+    def _plan_remove(self, plan, pair, request, gone, after):
+        """Take the rule for one zone and source out of each layer, but not where it is the administrator's.
+
+        What is ours in the permanent layer has got into the runtime one at the latest with firewalld's next start.
+        """
+        zone, source = pair[0], pair[1] or None
+        ours = {entry["layer"] for entry in gone if (entry["zone"], entry["source"]) == (zone, source)}
+        there = {}
+        for layer in self.layers:
+            entry = {"zone": zone, "layer": layer, "source": source}
+            kind, item = item_text(request, _network(entry))
+            there[layer] = zone in self.zones(layer) and _same(kind, item, self.zone(layer, zone))
+        if "permanent" not in ours and there["permanent"]:
             return  # the administrator's permanent rule wants it at runtime too
-        plan.commands.append(self._argv(entry["layer"], "--zone=%s" % entry["zone"], "--remove-%s=%s" % (kind, item)))
-        line = _line(entry, kind, item)
-        if line in after:
-            after.remove(line)
+        for layer in self.layers:
+            if not there[layer]:
+                continue  # an administrator took it out before us
+            plan.commands.append(self._argv(layer, "--zone=%s" % zone, "--remove-%s=%s" % (kind, item)))
+            line = _line({"zone": zone, "layer": layer}, kind, item)
+            if line in after:
+                after.remove(line)
 
     def _open_anyway(self, request, ledger, shown):
         """Warnings about rules that are not ours and let the port through to more than asked for."""
         ours = {
-            "%s %s: %s" % (e["zone"], e["layer"], _item_line(request, e)) for e in ledger.made(self.name, request)
+            "%s %s: %s" % (e["zone"], self.layers[0], _item_line(request, e)) for e in ledger.made(self.name, request)
         }
         found = []
         for zone, _ in shown:
@@ -364,7 +400,9 @@ class Firewalld:
 
     def verify(self, request, plan):
         """Reads everything again. Returns the effective rules; raises FirewallError when they are not as planned."""
-        state = self._state(plan.details["shown"], request, fresh=True)
+        for layer in self.layers:
+            self._cache.pop(layer, None)
+        state = self._state(plan.details["shown"], request)
         if state != plan.after:
             raise FirewallError(
                 "Failed to change port %s: firewalld now has %s instead of %s. Look at `firewall-cmd --list-all-zones`."

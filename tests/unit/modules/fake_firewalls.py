@@ -86,22 +86,18 @@ class FakeFirewalld:
             items.remove(value)
 
     def _look(self, zones, option, value):
-        if option == "--state":
-            return "running\n", 0
-        if option == "--get-zones":
-            return " ".join(zones) + "\n", 0
         if option == "--get-default-zone":
             return "public\n", 0
-        if option == "--get-zone-of-interface":
-            zone = self.interfaces.get(value)
-            return (zone + "\n", 0) if zone else ("no zone\n", 2)
         if option == "--info-service":
             return "%s\n  ports: %s\n" % (value, self.services.get(value, "")), 0
-        assert option == "--info-zone", option
-        zone = dict(zones[value])
+        assert option == "--list-all-zones", option
+        return "\n".join(self._show(name, dict(zones[name])) for name in zones), 0
+
+    def _show(self, name, zone):
+        zone["interfaces"] = [interface for interface, zone in self.interfaces.items() if zone == name]
         rich = "".join("\t%s\n" % rule for rule in zone.pop("rich"))
         target = zone.pop("target")
-        return INFO.format(name=value, target=target, rich=rich, **{k: " ".join(v) for k, v in zone.items()}), 0
+        return INFO.format(name=name, target=target, rich=rich, **{k: " ".join(v) for k, v in zone.items()})
 
 
 class Namespace:

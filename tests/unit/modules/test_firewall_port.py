@@ -172,7 +172,7 @@ def test_absent_with_sources_leaves_the_others(firewalld):
 
 
 def test_an_unknown_zone_is_an_error_before_any_change(firewalld):
-    with pytest.raises(FirewallError, match="no such zone. Give one of public, internal, trusted"):
+    with pytest.raises(FirewallError, match="no such zone. Give one of internal, public, trusted"):
         firewalld.do(zone="nowhere")
     assert firewalld.machine.calls == []
 
@@ -213,6 +213,16 @@ def test_firewalld_that_is_not_running_gets_the_permanent_rule(tmp_path):
     assert change.plan.commands[0][0] == "firewall-offline-cmd"
     host.settle(backend="firewalld", state="absent")
     assert host.machine.layers["permanent"]["public"]["rich"] == []
+
+
+def test_what_was_opened_while_firewalld_stood_still_is_closed_when_it_runs(tmp_path):
+    host = Host(tmp_path, FakeFirewalld(running=False))
+    host.settle(backend="firewalld", sources=[NET])
+    host.machine.running = True
+    host.machine.layers["runtime"] = json.loads(json.dumps(host.machine.layers["permanent"]))
+    assert host.plan(state="absent").plan.warnings == []
+    host.settle(state="absent")
+    assert [layer["public"]["rich"] for layer in host.machine.layers.values()] == [[], []]
 
 
 def test_a_port_rule_that_opened_the_whole_protocol_is_noticed(tmp_path):
