@@ -158,9 +158,9 @@ class State:
         unsorted, ordered = self.path(name), self.path(name + b".sorted")
         command = [b"sort", b"-z", b"-u", b"-S", b"32M", b"-T", self.folder, b"-o", ordered, unsorted]
         if spawn_and_wait(command) == 0:
+            size = os.path.getsize(ordered)
+            self.replace(name + b".compacted", b"%d\n" % size)  # first: it tells readers that offsets mean nothing now
             os.rename(ordered, unsorted)
-            size = os.path.getsize(unsorted)
-            self.replace(name + b".compacted", b"%d\n" % size)
             if size > self.limit and not always:
                 self.replace(name + b".overflow", b"")
 
