@@ -213,6 +213,11 @@ settings:
   returned: success
   type: dict
   sample: {"path": "/srv/files", "read only": "no"}
+modules:
+  description: Names of all modules in the configuration, included files among them.
+  returned: success
+  type: list
+  elements: str
 secrets_file:
   description: The secrets file that the module refers to, empty when it has none.
   returned: success

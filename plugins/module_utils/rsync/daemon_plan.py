@@ -248,6 +248,7 @@ class Change:
         return {
             "config_file": self.config.path,
             "settings": {label: _printable(value) for label, value in held.items()},
+            "modules": [_printable(other.name) for other in after.modules.values()],
             "secrets_file": held.get("secrets file", ""),
             "users": self.secret_users,
             "ignored": [_printable(line) for line in after.ignored],
