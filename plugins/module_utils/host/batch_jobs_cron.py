@@ -130,10 +130,12 @@ def spool_path(host, user):
     )
 
 
-def load(host, selection):
+def load(host, selection, required=True):
     """The crontabs that the selection is about, as list of Crontab. Raises JobError, FileError."""
     if selection.kind == "cron":
         _require_name(selection.user, "user")
+        if not required and not any(os.path.isdir(host.path(spool)) for spool in SPOOLS):
+            return []  # no cron here, so no job
         path = spool_path(host, selection.user)
         return [Crontab(path, files.read(path), system=False, owner=selection.user)]
     if selection.name == CRONTAB:
@@ -241,7 +243,7 @@ def pause(host, ledger, selection, required):
     """Plan to mark the chosen entries, so that cron takes them for comments."""
     del ledger
     plan = Plan()
-    tables = load(host, selection)
+    tables = load(host, selection, required)
     for table in tables:
         chosen = table.chosen(selection)
         for number, line in chosen:
@@ -261,7 +263,7 @@ def pause(host, ledger, selection, required):
 def resume(host, ledger, selection, required):
     """Plan to take the mark away again. What an administrator edited meanwhile is kept, and told."""
     plan = Plan()
-    tables = load(host, selection)
+    tables = load(host, selection, required)
     for table in tables:
         paused = [entry for entry in ledger.entries if entry["what"] == "paused" and entry.get("where") == table.path]
         chosen = table.chosen(selection)
@@ -306,9 +308,9 @@ def _meant(selection, entry, table):
 
 def remove(host, ledger, selection, required):
     """Plan to take the chosen entries out, paused or not."""
-    del required
+    del required  # what is not there needs no removal
     plan = Plan()
-    for table in load(host, selection):
+    for table in load(host, selection, False):
         chosen = table.chosen(selection)
         for number, line in reversed(chosen):
             plan.definition.insert(0, _definition(table, number, line, host.root))

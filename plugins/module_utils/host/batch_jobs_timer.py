@@ -45,6 +45,8 @@ def drop_in(host, unit):
 
 
 def _exists(host, unit, selection, required):
+    if not required and host.which("systemctl") is None:
+        return None
     found = properties(host, unit)
     if found.get("LoadState") == "not-found":
         if required:
