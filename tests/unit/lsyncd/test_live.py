@@ -331,3 +331,53 @@ def test_a_configuration_without_syncs_of_ours_is_told(tmp_path):
 
     result = run_module("lsyncd_info", tmp_path, {"config": str(tmp_path / "none")})
     assert "has no syncs of ours" in result["msg"]
+
+
+def test_a_burst_that_overflows_the_queue_is_the_reason_and_everything_arrives_later(tmp_path):
+    """The queue's limit is that of the moment at which lsyncd starts."""
+    limit = "/proc/sys/fs/inotify/max_queued_events"
+    try:
+        with open(limit, "rb") as stream:
+            usual = stream.read()
+        with open(limit, "wb") as stream:
+            stream.write(b"2048\n")
+    except OSError:
+        pytest.skip("the kernel's limits cannot be written here")
+    running = Live(tmp_path)
+    try:
+        running.start()
+    finally:
+        with open(limit, "wb") as stream:
+            stream.write(usual)
+    try:
+        assert running.verdict().converged
+        daemon = running.daemon()
+        daemon.mark()
+        running.process.send_signal(signal.SIGSTOP)
+        for number in range(1500):
+            (running.case.source / ("file%d" % number)).write_text("x")
+        running.process.send_signal(signal.SIGCONT)
+        deadline = time.time() + 20
+        while not daemon.log_reasons() and time.time() < deadline:
+            time.sleep(0.1)
+        assert any("queue overflowed" in reason for reason in daemon.log_reasons())
+        assert running.verdict(timeout=40).reasons == []
+        assert len(os.listdir(str(running.case.target))) == 1500
+    finally:
+        running.stop()
+
+
+def test_too_few_watches_are_the_reason(tmp_path):
+    """A name space of its own has a limit of its own, so that nobody else meets it."""
+    running = Live(tmp_path)
+    for number in range(20):
+        (running.case.source / ("folder%d" % number)).mkdir()
+    script = "echo 5 > /proc/sys/user/max_inotify_watches && exec lsyncd %s" % running.config
+    argv = ["unshare", "-Ur", "sh", "-c", script]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    _, stderr = process.communicate(timeout=20)
+    if b"unshare" in stderr or b"max_inotify_watches" in stderr:
+        pytest.skip("no user name space here")
+    log = (tmp_path / "log").read_bytes()
+    assert "ended" in convergence.status.bad_lines(log), log
+    assert "lsyncd does not run" in running.verdict(timeout=3).reasons
