@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run external commands: an argument vector, a time limit, an environment, and a result that cannot be ignored."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 
 
 class CommandError(Exception):
@@ -48,35 +50,75 @@ def _environment(extra):
     return environment
 
 
-def run(argv, timeout=60, *, env=None, stdin=b"", ok=(0,), cwd=None):
+def _kill(process):
+    """End a command and its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def _communicate(process, stdin, timeout):
+    try:
+        return process.communicate(stdin, timeout=timeout)
+    except BaseException as error:
+        _kill(process)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            process.wait()
+            raise
+    try:
+        # What left the group of processes may keep the output open for ever.
+        return process.communicate(timeout=5) + (True,)
+    except subprocess.TimeoutExpired:
+        return b"", b"", True
+
+
+def _wait(process, stdin, timeout, outputs):
+    """Like _communicate, for a command whose output goes to files: its end is the end, whoever has them open."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(stdin)
+        process.stdin.close()
+    late = ()
+    try:
+        process.wait(timeout)
+    except BaseException as error:
+        _kill(process)
+        process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        late = (True,)
+    for stream in outputs:
+        stream.seek(0)
+    return tuple(stream.read() for stream in outputs) + late
+
+
+def run(argv, timeout=60, *, env=None, stdin=b"", ok=(0,), cwd=None, leaves_daemon=False):
     """Run argv to its end.
 
     argv: list of str, never a shell string. timeout: seconds, after which the command and its children are killed.
     env: dict of additions to the environment (LC_ALL is always C). stdin: bytes. ok: exit statuses that are a
-    success, or None for any. Returns Result. Raises CommandError naming the command and the cause; secrets
-    belong into env, a file or stdin, because argv is part of the message.
+    success, or None for any. leaves_daemon: the command may leave a process behind that keeps its output open, as
+    start scripts do; only the command itself is waited for then. Returns Result. Raises CommandError naming the
+    command and the cause; secrets belong into env, a file or stdin, because argv is part of the message.
     """
     argv = [str(word) for word in argv]
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CommandError("%s cannot be started: %s" % (argv[0], error.strerror or error)) from error
-    try:
-        stdout, stderr = process.communicate(stdin, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        stdout, stderr = process.communicate()
-        result = Result(argv, process.returncode, _decode(stdout), _decode(stderr))
-        raise CommandError("%s did not end within %s s" % (" ".join(argv), timeout), result) from error
-    result = Result(argv, process.returncode, _decode(stdout), _decode(stderr))
+    with contextlib.ExitStack() as stack:
+        outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(2)] if leaves_daemon else []
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=outputs[0] if outputs else subprocess.PIPE,
+                stderr=outputs[1] if outputs else subprocess.PIPE,
+                env=_environment(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError("%s cannot be started: %s" % (argv[0], error.strerror or error)) from error
+        ended = _wait(process, stdin, timeout, outputs) if outputs else _communicate(process, stdin, timeout)
+    result = Result(argv, process.returncode, _decode(ended[0]), _decode(ended[1]))
+    if len(ended) > 2:
+        raise CommandError("%s did not end within %s s" % (" ".join(argv), timeout), result)
     if ok is not None and result.rc not in ok:
         raise CommandError("%s: %s" % (" ".join(argv), result.cause()), result)
     return result

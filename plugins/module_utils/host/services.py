@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start, stop and enable services by whatever init system the host has: systemd, or SysV scripts."""
+
+import os
+
+from ansible_collections.seamless.migration.plugins.module_utils.host import command
+
+# What to run for each verb; {0} is the name of the service. An alternative starts with the program that it needs.
+# SysV: service(8) of sysvinit-utils and initscripts; update-rc.d(8) is Debian's, chkconfig(8) is EL's.
+COMMANDS = {
+    "systemd": {
+        "start": (("systemctl", "start", "--", "{0}"),),
+        "stop": (("systemctl", "stop", "--", "{0}"),),
+        "restart": (("systemctl", "restart", "--", "{0}"),),
+        "enable": (("systemctl", "enable", "--", "{0}"),),
+        "disable": (("systemctl", "disable", "--", "{0}"),),
+        "running": (("systemctl", "is-active", "--quiet", "--", "{0}"),),
+        "enabled": (("systemctl", "is-enabled", "--quiet", "--", "{0}"),),
+    },
+    "sysv": {
+        "start": (("service", "{0}", "start"),),
+        "stop": (("service", "{0}", "stop"),),
+        "restart": (("service", "{0}", "restart"),),
+        "enable": (("update-rc.d", "{0}", "enable"), ("chkconfig", "{0}", "on")),
+        "disable": (("update-rc.d", "{0}", "disable"), ("chkconfig", "{0}", "off")),
+        "running": (("service", "{0}", "status"),),
+    },
+}
+# Where the links stand that start a service of SysV: Debian, EL.
+_LINKS = ("/etc/rc2.d", "/etc/rc3.d", "/etc/rc.d/rc3.d")
+
+
+class ServiceError(Exception):
+    """A service is not known here, or did not start or stop."""
+
+
+class Services:
+    """The services of this host. run, which: as in host.command; root: prefix of paths, for tests."""
+
+    def __init__(self, run=None, which=None, root=""):
+        self._run = run or command.run
+        self._which = which or command.which
+        self._root = root
+
+    @property
+    def init(self):
+        """systemd where it is the init system that runs (sd_booted(3)), else sysv."""
+        return "systemd" if os.path.isdir(self._root + "/run/systemd/system") else "sysv"
+
+    def _argv(self, verb, name):
+        if not name or name.startswith("-") or "/" in name:
+            raise ServiceError("Failed to %s a service: %r is no name of one. Give its name only." % (verb, name))
+        alternatives = COMMANDS[self.init][verb]
+        for words in alternatives:
+            program = self._which(words[0])
+            if program:
+                return [program] + [word.format(name) for word in words[1:]]
+        needed = " or ".join(words[0] for words in alternatives)
+        raise ServiceError("Failed to %s %s: %s is not on this host. Install it." % (verb, name, needed))
+
+    def _do(self, verb, name, timeout):
+        try:
+            # A SysV script may leave a daemon behind that keeps the output open: only the script is waited for.
+            self._run(self._argv(verb, name), timeout=timeout, leaves_daemon=self.init == "sysv")
+        except command.CommandError as error:
+            raise ServiceError("Failed to %s %s: %s. Look at its log." % (verb, name, error)) from error
+
+    def running(self, name):
+        """Whether the service runs."""
+        return self._run(self._argv("running", name), ok=None).rc == 0
+
+    def enabled(self, name):
+        """Whether the service starts at boot."""
+        if self.init == "systemd":
+            return self._run(self._argv("enabled", name), ok=None).rc == 0
+        for folder in _LINKS:
+            path = self._root + folder
+            links = os.listdir(path) if os.path.isdir(path) else []
+            if any(link.startswith("S") and link[3:] == name for link in links):
+                return True
+        return False
+
+    def start(self, name, timeout=120):
+        self._do("start", name, timeout)
+
+    def stop(self, name, timeout=120):
+        self._do("stop", name, timeout)
+
+    def restart(self, name, timeout=120):
+        self._do("restart", name, timeout)
+
+    def enable(self, name):
+        self._do("enable", name, 60)
+
+    def disable(self, name):
+        self._do("disable", name, 60)
