@@ -247,7 +247,7 @@ def test_a_value_that_rsync_would_misread_is_refused(key, value):
 
 # What an administrator's file may look like: anything that rsync reads, in pieces.
 _word = st.text(
-    st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="=[]\\#;&/\x7f\x85\xa0"),
+    st.characters(min_codepoint=33, max_codepoint=255, blacklist_characters="=[]\\#;&/\x7f\x85\xa0"),
     min_size=1,
     max_size=8,
 )

@@ -51,7 +51,7 @@ def test_forms_of_auth_users():
 
 _user = st.text("abcdefgh", min_size=1, max_size=4)
 _secret = st.text(
-    st.characters(min_codepoint=32, exclude_characters="\x7f", exclude_categories=["Cs"]), min_size=1, max_size=20
+    st.characters(min_codepoint=32, blacklist_characters="\x7f", blacklist_categories=["Cs"]), min_size=1, max_size=20
 )
 
 
