@@ -77,7 +77,8 @@ class ActionModule(JournalAction):
     def _record(self, event, params, record, task_vars):
         data = self.clean(params["data"], task_vars)
         if event == "committed":
-            data["side"] = params.get("side") or journal.side_of({"data": params["data"], "stage": params.get("stage")})
+            said = {"data": params["data"] or {}, "stage": params.get("stage")}
+            data["side"] = params.get("side") or journal.side_of(said)
         if self._task.check_mode:
             return dict(self.where(params), at=journal.now(), migration=params["migration"], event=event, data=data)
         return record.append(event, data=data, **self.where(params))

@@ -176,6 +176,11 @@ options:
     description:
       - File with the password for the daemon, for C(rsync --password-file).
     type: path
+  timeout:
+    description:
+      - Seconds that one question to the daemon may take, about up to 5000 paths. Give less where nobody can write.
+    type: int
+    default: 3600
   require_mountpoint:
     description:
       - Whether O(path) must be a mount point.
@@ -334,11 +339,10 @@ totals:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.migration.plugins.module_utils.host import files
 from ansible_collections.seamless.migration.plugins.module_utils.tree import options
 from ansible_collections.seamless.migration.plugins.module_utils.tree.compare import IGNORABLE
 from ansible_collections.seamless.migration.plugins.module_utils.tree.errors import TreeError
-from ansible_collections.seamless.migration.plugins.module_utils.tree.manifest import LEVELS
+from ansible_collections.seamless.migration.plugins.module_utils.tree.manifest import LEVELS, remove
 
 
 def argument_spec():
@@ -366,6 +370,7 @@ def argument_spec():
         "differing_file": {"type": "path"},
         "unsettled_file": {"type": "path"},
         "password_file": {"type": "path", "no_log": False},
+        "timeout": {"type": "int", "default": 3600},
         "require_mountpoint": {"type": "bool", "default": False},
         "allow_empty": {"type": "bool", "default": False},
         "workers": {"type": "int", "default": 4},
@@ -391,7 +396,7 @@ def work(module):
     params = module.params
     if params["state"] == "absent":
         path = options.in_root(params["path"], params["manifest"], "manifest")
-        files.remove(path)
+        remove(path)
         return {"manifest": path}
     options.roots(params)
     if params["state"] == "manifest":
@@ -409,7 +414,7 @@ def main():
         options.check(params)
         options.plan(params)
         result = look(module) if module.check_mode else work(module)
-    except (TreeError, files.FileError) as error:
+    except TreeError as error:
         verb = {"compared": "compare", "manifest": "make the manifest of", "absent": "remove the manifest of"}
         module.fail_json(msg="Failed to %s the tree %s: %s" % (verb[params["state"]], params["path"], error))
     module.exit_json(changed=False, **result)

@@ -114,7 +114,8 @@ class JournalAction(ActionBase):
         return found
 
     def clean(self, data, task_vars):
-        """What may be recorded and shown of data."""
+        """What may be recorded and shown of data (dict or None)."""
+        data = data or {}
         if self._task.no_log:
             return {"no_log": True} if data else {}
         return journal.masked(data, self.secrets(task_vars) if data else ())

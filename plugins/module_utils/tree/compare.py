@@ -344,7 +344,8 @@ class Job:
     source: root of the tree here. plan: Plan. dest: local root or URL of a daemon, or None. source_manifest,
     dest_manifest: files made before, or None; dest_manifest may be a name in the root behind the URL. live: whether
     the trees are written to meanwhile; recheck_delay: seconds until what differs is looked at again. work_dir,
-    differences_file, differing_file, unsettled_file: paths. password_file: for the daemon.
+    differences_file, differing_file, unsettled_file: paths. password_file: for the daemon; timeout: seconds for one
+    question to it.
     """
 
     def __init__(self, source, plan, dest=None, **more):
@@ -362,6 +363,7 @@ class Job:
         self.differing_file = more.get("differing_file")
         self.unsettled_file = more.get("unsettled_file")
         self.password_file = more.get("password_file")
+        self.timeout = more.get("timeout", 3600)
 
     def run(self):
         """Compare. Returns dict. Raises TreeError."""
@@ -381,7 +383,7 @@ class _Comparison:
         self._daemon = None
         if job.remote:
             wanted = [name for name in ("acl", "xattr") if job.plan.xattrs and name not in job.rules.ignore]
-            self._daemon = Daemon(job.dest, job.password_file, folder, wanted)
+            self._daemon = Daemon(job.dest, job.password_file, folder, wanted, timeout=job.timeout)
         self._findings = Findings(folder)
         self._counts = {}
         self._started_ns = int(time.time() * 1e9)
@@ -390,7 +392,7 @@ class _Comparison:
         began = time.monotonic()
         job = self._job
         if self._daemon and not job.dest_manifest:
-            candidates = self._listed()
+            candidates = self._still_differing(self._listed()) if job.live else self._listed()
             first_is_final = False
         else:
             candidates = self._manifests()
@@ -456,9 +458,7 @@ class _Comparison:
         root = os.fsencode(job.source)
         self._counts = {"entries": 0, "files": 0, "bytes": 0, "compared_files": 0, "compared_bytes": 0}
         for path in listed_paths(job.plan.files_from, os.path.join(self._folder, "list")):
-            if job.plan.excludes.match_below(path, False) or job.plan.excludes.match_below(path, True):
-                continue
-            changing = False
+            kinds, changing = (False, True), False
             try:
                 status = os.lstat(root + b"/" + path)
             except OSError as error:
@@ -466,9 +466,22 @@ class _Comparison:
                     yield Candidate(path, UNREADABLE, ["source"])
                     continue
             else:
+                kinds = (stat.S_ISDIR(status.st_mode),)
                 changing = status.st_ctime_ns >= self._started_ns
+            if any(job.plan.excludes.match_below(path, directory) for directory in kinds):
+                continue
+            if len(kinds) == 1:
                 self._count(status)
             yield Candidate(path, _LOOK, [], changing)
+
+    def _still_differing(self, candidates):
+        """Those of the candidates that differ at a look now: only for these it is worth to wait."""
+        side = self._side()
+        for batch in _batches(candidates):
+            now = side.look([item for item in batch if item.kind == _LOOK])
+            for item in batch:
+                if item.kind != _LOOK or now[item.path]:
+                    yield item
 
     def _count(self, status):
         self._counts["entries"] += 1

@@ -27,8 +27,8 @@ _ATTRIBUTES = {
 }
 _TYPES = {b"f": b"f", b"d": b"d", b"L": b"l"}
 _VANISHED = 24
-# Seconds for one question: the content of thousands of files may have to be read for it.
-_TIMEOUT = 6 * 3600
+# Seconds for a connection, and for silence: rsync is silent while it reads a large file for --checksum.
+_CONNECT_TIMEOUT, _SILENCE = 15, 600
 # Since this version rsync can be told to compare times by the nanosecond.
 _NANOSECONDS = (3, 1, 3)
 _VERSION = re.compile(r"version v?(\d+)\.(\d+)\.(\d+)")
@@ -85,14 +85,16 @@ class Daemon:
     """The tree behind url.
 
     password_file: path for --password-file, or None. folder: for lists and answers. extended: which of "acl" and
-    "xattr" to ask about.
+    "xattr" to ask about. timeout: seconds for one question.
     """
 
-    def __init__(self, url, password_file, folder, extended=("acl", "xattr")):
+    def __init__(self, url, password_file, folder, extended=("acl", "xattr"), *, timeout=3600):
         check_url(url)
         self._url = url if url.endswith("/") else url + "/"
         self._options = ["--password-file=%s" % password_file] if password_file else []
+        self._options += ["--contimeout=%d" % _CONNECT_TIMEOUT, "--timeout=%d" % min(_SILENCE, timeout)]
         self._folder = folder
+        self._timeout = timeout
         self._asked = ["-nlptgoDH", "--numeric-ids", "-8", "--from0", "--out-format=%i %n"]
         self._asked += (["-A"] if "acl" in extended else []) + (["-X"] if "xattr" in extended else [])
         self._exact = ["--modify-window=-1"] if self._version() >= _NANOSECONDS else []
@@ -107,7 +109,7 @@ class Daemon:
 
     def _run(self, argv, ok=(0,)):
         try:
-            return run(["rsync"] + argv, timeout=_TIMEOUT, ok=ok)
+            return run(["rsync"] + argv, timeout=self._timeout, ok=ok)
         except CommandError as error:
             raise TreeError(
                 "%s cannot be asked: %s. rsyncd_info tells what is wrong with a daemon" % (self._url, _cause(error))
@@ -115,7 +117,7 @@ class Daemon:
 
     def fetch(self, name, path):
         """Copy the file `name` (str) from the root of the tree to path. Raises TreeError."""
-        self._run(["--timeout=600", "-W"] + self._options + ["--", self._url + name, path])
+        self._run(["-W"] + self._options + ["--", self._url + name, path])
 
     def _listed(self, paths):
         path = os.path.join(self._folder, "ask")

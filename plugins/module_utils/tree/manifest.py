@@ -9,6 +9,7 @@ import bisect
 import heapq
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -29,6 +30,7 @@ LEVELS = ("metadata", "touched", "sample", "full")
 _SHARE = 1000
 _BATCH = 200
 _MEMORY_BYTES = 96 << 20
+_FOLDER = re.compile(r"\Atree-(\d+)-")
 
 
 class Plan:
@@ -307,9 +309,30 @@ def work_folder(parent):
     """Make a folder for intermediate files under parent (made when missing, 0700). Raises TreeError."""
     try:
         os.makedirs(parent, 0o700, exist_ok=True)
-        return tempfile.mkdtemp(prefix="tree-", dir=parent)
+        _remove_orphans(parent)
+        return tempfile.mkdtemp(prefix="tree-%d-" % os.getpid(), dir=parent)
     except OSError as error:
         raise TreeError("The folder %s cannot be used: %s. Choose another work_dir" % (parent, error)) from error
+
+
+def _remove_orphans(parent):
+    """Remove the folders of runs that were killed."""
+    for name in os.listdir(parent):
+        found = _FOLDER.match(name)
+        if found and not os.path.exists("/proc/%s" % found.group(1)):
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
+def remove(path):
+    """Remove the manifest at path, and what runs that were killed left of it. Raises TreeError."""
+    folder, base = os.path.split(path)
+    part = re.compile(re.escape(base) + r"(\.\d+\.tmp)?\Z")
+    try:
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            if part.match(name):
+                os.unlink(os.path.join(folder, name))
+    except OSError as error:
+        raise TreeError("%s cannot be removed: %s" % (path, error.strerror)) from error
 
 
 def make(root, plan, path, work_dir):
@@ -320,6 +343,8 @@ def make(root, plan, path, work_dir):
     folder = work_folder(work_dir)
     temporary = "%s.%d.tmp" % (path, os.getpid())
     try:
+        if os.path.lexists(temporary):  # of a run with the same number that was killed
+            os.unlink(temporary)
         header = dict(plan.header(), root=root, host=os.uname().nodename, started_ns=int(time.time() * 1e9))
         files, totals = _gather(root, plan, folder)
         lines = pairs.unique(pairs.merged(files["main"], os.path.join(folder, "main")))

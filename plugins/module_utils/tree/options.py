@@ -13,8 +13,24 @@ from .manifest import Plan, check_root, make
 
 _SECONDS = re.compile(r"\A\d+(\.\d+)?\Z")
 _ISO = re.compile(r"\A(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?Z\Z")
-_ABSOLUTE = ("path", "files_from", "work_dir", "hash_cache", "differences_file", "password_file")
-_ABSOLUTE += ("differing_file", "unsettled_file")
+_ABSOLUTE = (
+    "path",
+    "files_from",
+    "work_dir",
+    "hash_cache",
+    "differences_file",
+    "differing_file",
+    "unsettled_file",
+    "password_file",
+)
+_LEAST = {
+    "workers": 1,
+    "sample": 1,
+    "timeout": 1,
+    "recheck_delay": 0,
+    "mtime_granularity_ns": 1,
+    "other_mtime_granularity_ns": 1,
+}
 
 
 def nanoseconds(text):
@@ -40,13 +56,7 @@ def check(params):
     for name in _ABSOLUTE:
         if params.get(name) and not os.path.isabs(params[name]):
             raise TreeError("%s is %r. Give an absolute path" % (name, params[name]))
-    for name, least in (
-        ("workers", 1),
-        ("sample", 1),
-        ("recheck_delay", 0),
-        ("mtime_granularity_ns", 1),
-        ("other_mtime_granularity_ns", 1),
-    ):
+    for name, least in sorted(_LEAST.items()):
         if params.get(name) is not None and params[name] < least:
             raise TreeError("%s is %s. Give at least %d" % (name, params[name], least))
     if params["level"] == "touched" and not params.get("files_from"):
@@ -135,5 +145,6 @@ def compared(params):
         differing_file=params.get("differing_file"),
         unsettled_file=params.get("unsettled_file"),
         password_file=params.get("password_file"),
+        timeout=params["timeout"],
     )
     return job.run()

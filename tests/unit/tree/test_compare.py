@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -472,6 +473,27 @@ def test_trees_that_are_written_all_the_time_do_not_differ(trees):
     assert job(trees, "full").run()["equal"]
 
 
+def test_what_was_touched_is_looked_at_again_only_where_it_differs(trees, daemon):
+    more = {"dest": daemon.url, "password_file": daemon.password_file, "live": True}
+    plan = {"files_from": trees.list(b"plain", b"one", b"gone")}
+    began = time.monotonic()
+    assert job(trees, "touched", plan=plan, recheck_delay=30, **more).run()["equal"]
+    assert time.monotonic() - began < 25
+    flip_a_byte(trees.at(b"plain"))
+    result = job(trees, "touched", plan=plan, recheck_delay=0, **more).run()
+    assert found(result, b"plain") == [("different", {"content"})]
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again_later(trees, monkeypatch):
+    flip_a_byte(trees.at(b"plain"))
+    real = manifest.content_hash
+    monkeypatch.setattr(manifest, "content_hash", lambda full: b"~" if full.endswith(b"t/plain") else real(full))
+    result = job(trees, "full").run()
+    assert found(result, b"plain") == [("different", {"content"})]
+    result = job(trees, "full", dest=None, **make_manifests(trees, "full")).run()
+    assert not result["equal"] and result["counts"]["unproven"] == 1
+
+
 # --- roots and what cannot be read
 
 
@@ -509,6 +531,27 @@ def test_a_worker_that_dies_is_told(trees, monkeypatch):
     monkeypatch.setattr(manifest._Worker, "_walk", lambda *_arguments: os._exit(9))
     with pytest.raises(TreeError, match="a worker process ended"):
         job(trees).run()
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(trees):
+    os.makedirs(os.path.join(trees.work, "tree-999999999-abc"))
+    os.makedirs(os.path.join(trees.work, "tree-%d-abc" % os.getpid()))
+    path = os.path.join(trees.folder, "m")
+    for name in (path, path + ".77.tmp", path + ".77.tmp.other"):
+        trees.write(trees.folder, os.fsencode(os.path.basename(name)), b"")
+    job(trees).run()
+    assert os.listdir(trees.work) == ["tree-%d-abc" % os.getpid()]
+    manifest.remove(path)
+    assert [name for name in os.listdir(trees.folder) if name.startswith("m")] == ["m.77.tmp.other"]
+
+
+def test_a_daemon_that_does_not_answer_is_given_up(trees):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        url = "rsync://127.0.0.1:%d/data/" % silent.getsockname()[1]
+        with pytest.raises(TreeError, match="cannot be asked"):
+            job(trees, "touched", dest=url, timeout=1, plan={"files_from": trees.list(b"one")}).run()
 
 
 def test_nothing_is_left_behind(trees):
