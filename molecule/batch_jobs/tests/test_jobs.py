@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looks at the two hosts after the jobs were moved, then takes them back and looks again. The order matters."""
 
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -10,22 +9,30 @@ import pytest
 import testinfra
 
 SCENARIO = Path(__file__).resolve().parents[1]
-INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 
 
 @pytest.fixture(scope="module")
-def old():
-    return testinfra.get_host("ansible://files_old", ansible_inventory=INVENTORY)
+def inventory(request):
+    return request.config.getoption("--ansible-inventory")
 
 
 @pytest.fixture(scope="module")
-def new():
-    return testinfra.get_host("ansible://files_new", ansible_inventory=INVENTORY)
+def old(inventory):
+    return testinfra.get_host("ansible://files_old", ansible_inventory=inventory)
 
 
-def playbook(name):
-    argv = ["ansible-playbook", "-i", INVENTORY, str(SCENARIO / name)]
-    return subprocess.run(argv, check=False, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def new(inventory):
+    return testinfra.get_host("ansible://files_new", ansible_inventory=inventory)
+
+
+@pytest.fixture(scope="module")
+def playbook(inventory):
+    def play(name):
+        argv = ["ansible-playbook", "-i", inventory, str(SCENARIO / name)]
+        return subprocess.run(argv, check=False, capture_output=True, text=True)
+
+    return play
 
 
 def timer(host, unit):
@@ -53,8 +60,8 @@ def test_a_restart_does_not_bring_the_timer_back(old):
 
 
 def test_other_files_are_as_they_were(old):
-    changed = [line for line in old.run("sha256sum --check /root/before.sha256").stdout.splitlines() if "OK" not in line]
-    assert sorted(line.split(":")[0] for line in changed) == [
+    lines = old.run("sha256sum --check /root/before.sha256").stdout.splitlines()
+    assert sorted(line.split(":")[0] for line in lines if "OK" not in line) == [
         "/etc/cron.d/lab-backup",
         "/etc/cron.d/slow-report",
         "/etc/cron.hourly/lab-prune",
@@ -71,7 +78,7 @@ def test_the_new_server_runs_them_and_only_them(new):
     assert "/usr/local/bin/lab-expire" in new.file("/tmp/jobs.log").content_string
 
 
-def test_taken_back_they_run_on_the_old_server_as_they_were_and_no_longer_on_the_new(old, new):
+def test_taken_back_they_run_on_the_old_server_as_they_were_and_no_longer_on_the_new(old, new, playbook):
     played = playbook("way_back.yml")
     assert played.returncode == 0, played.stdout
     assert old.run("sha256sum --check --quiet /root/before.sha256").rc == 0

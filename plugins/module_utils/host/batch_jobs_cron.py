@@ -284,7 +284,7 @@ def resume(host, ledger, selection, required):
             plan.forget.append(entry)
             if entry["line"] not in present:
                 plan.warnings.append(
-                    "An entry of %s was changed or removed while it was paused, and is not brought back: %s"
+                    "An entry of %s is no longer there as it was paused, and is not brought back: %s"
                     % (table.path, entry["line"].strip())
                 )
         if chosen:

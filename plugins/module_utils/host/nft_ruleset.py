@@ -161,12 +161,14 @@ class Ruleset:
         """What an input chain does to the probe.
 
         key: of a base chain. skip: rules that are left out. Returns (verdict, place, doubts): verdict accept or deny,
-        place: the rule of this chain that decided (None: its policy), doubts: rules that may deny before.
+        place: the rule of this chain that decided, or that left the chain by goto or return before its policy denied
+        (None: the policy, at the end), doubts: rules that may deny before.
         """
         judgement = _Judgement(self.chains, key[:2], probe, skip)
         verdict, place = judgement.walk(key[2], 0)
         if verdict is None:
             verdict = "deny" if self.chains[key].get("policy") == "drop" else "accept"
+            place = place if verdict == "deny" else None
         return verdict, place, judgement.doubts
 
 
@@ -190,7 +192,7 @@ class _Judgement:
                 continue
             for action, certainty in self._outcomes(rule, depth):
                 if certainty == YES and action == "return":
-                    return None, None
+                    return None, rule
                 if certainty == YES:
                     return action, rule
                 if action == "deny":

@@ -173,7 +173,7 @@ def test_an_entry_that_was_edited_while_paused_goes_on_as_edited_and_is_told(hos
     crontab.write_bytes(crontab.read_bytes().replace(b"--older 30", b"--older 60"))
     change = host.settle(kind="cron", user="root", match="cleanup", state="active")
     assert crontab.read_bytes() == CRONTAB.replace(b"--older 30", b"--older 60")
-    assert any("edited" in warning for warning in change.plan.warnings)
+    assert any("goes on as it is now" in warning for warning in change.plan.warnings)
     assert host.remembered() == []
 
 
@@ -214,6 +214,7 @@ def test_a_run_killed_between_memory_and_file_is_simply_run_again(host, crontab,
         change.apply()
     monkeypatch.undo()
     assert crontab.read_bytes() == CRONTAB
+    assert len(host.remembered()) == 1
     host.settle(kind="cron", user="root", match="cleanup")
     change = host.settle(kind="cron", user="root", match="cleanup", state="active")
     assert change.plan.warnings == []

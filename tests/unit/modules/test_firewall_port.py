@@ -171,6 +171,14 @@ def test_absent_with_sources_leaves_the_others(firewalld):
     assert firewalld.machine.layers["runtime"]["public"]["rich"] == [RICH]
 
 
+def test_a_permanent_rule_of_the_administrator_stays_at_runtime_too(firewalld):
+    firewalld.machine.layers["permanent"]["public"]["ports"].append("873/tcp")
+    firewalld.settle()
+    assert firewalld.machine.layers["runtime"]["public"]["ports"] == ["873/tcp"]
+    assert not firewalld.do(state="absent").differs
+    assert firewalld.machine.layers["runtime"]["public"]["ports"] == ["873/tcp"]
+
+
 def test_an_unknown_zone_is_an_error_before_any_change(firewalld):
     with pytest.raises(FirewallError, match="no such zone. Give one of internal, public, trusted"):
         firewalld.do(zone="nowhere")
@@ -377,6 +385,41 @@ def test_nft_changed_sources_replace_the_old_ones(tmp_path, kernel):
     host.settle(sources=["192.0.2.8"])
     mine = [line for line in chain(host.machine) if "seamless" in line]
     assert mine == ['ip saddr 192.0.2.8 tcp dport 873 accept comment "seamless.migration 873/tcp"']
+
+
+@needs_namespace
+def test_nft_absent_with_sources_leaves_the_others(tmp_path, kernel):
+    host = Host(tmp_path, kernel())
+    host.settle(sources=[NET, "192.0.2.7"])
+    host.settle(sources=["192.0.2.7"], state="absent")
+    mine = [line for line in chain(host.machine) if "seamless" in line]
+    assert mine == ['ip saddr 10.77.0.0/24 tcp dport 873 accept comment "seamless.migration 873/tcp"']
+
+
+@needs_namespace
+@pytest.mark.parametrize(
+    ("rule", "opened"),
+    [
+        ("tcp dport vmap { 873 : accept }", False),
+        ("tcp dport vmap { 873 : continue, 22 : accept }", True),
+        ("meta l4proto tcp accept", False),
+        ("meta l4proto udp accept", True),
+        ("tcp dport != 22 accept", False),
+        ("tcp dport { 1-1000 } accept", False),
+        ("limit rate 5/second tcp dport 873 accept", True),
+        ('iifname "eth1" tcp dport 873 accept', True),
+        ("ip saddr 10.0.0.0/8 tcp dport 873 accept", False),
+        ("ip6 saddr fe80::/10 accept", True),
+        ("th dport 873 accept", False),
+        ("jump site", True),
+        ("goto site", True),
+    ],
+)
+def test_an_nft_rule_is_added_only_where_what_is_there_does_not_surely_accept(tmp_path, kernel, rule, opened):
+    policy = "type filter hook input priority 0; policy drop;"
+    script = "table inet f {\nchain site {\ntcp dport 22 accept\n}\nchain i {\n%s\n%s\n}\n}\n" % (policy, rule)
+    host = Host(tmp_path, kernel(script))
+    assert host.settle(sources=[NET]).differs == opened
 
 
 @needs_namespace
