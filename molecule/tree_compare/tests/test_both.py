@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The compare leaves nothing behind and mends nothing by itself."""
 
-testinfra_hosts = ["ansible://storage_source:storage_target"]
+testinfra_hosts = ["ansible://storage_source", "ansible://storage_target"]
 
 
 def test_no_manifest_and_no_intermediate_file_is_left(host):
