@@ -2,7 +2,8 @@
 """Freeze the side that is left, drain it to the other one, commit or undo: the critical section of a storage cutover.
 
 Everything between the stop of the writers and the proof that both sides are equal happens in one process
-(freeze_window). What has to be undone is on disk before it is done (freeze_state); a dead-man opens the host again when nobody commits.
+(freeze_window). What has to be undone is on disk before it is done (freeze_state); a dead-man opens the host again when
+nobody commits.
 """
 
 import contextlib

@@ -35,18 +35,34 @@ def entries(path, offset=0):
     yield rest
 
 
-def guard_lists(folder, touched_since):
+def mark(folder):
+    """How far the guard's lists go now: dict name -> [inode, size], to be given to guard_lists() later."""
+    marks = {}
+    for name in ("touched", "hardlinks"):
+        try:
+            status = os.stat(os.path.join(folder, name))
+        except OSError:
+            continue
+        marks[name] = [status.st_ino, status.st_size]
+    return marks
+
+
+def guard_lists(folder, touched_since, marks):
     """The guard's lists that count for the final delta: (kind, path, byte offset).
 
     touched_since: offset into `touched` at the last clean compare. It means nothing once the guard has sorted its list.
-    All of `hardlinks`: live sync carries the names of a file one by one, the links between them are made here.
+    marks: what was proven equal, of mark(). They mean nothing for a list that was replaced since.
     """
-    sorted_since = os.path.exists(os.path.join(folder, "touched.compacted"))
-    return [
-        ("touched", os.path.join(folder, "touched"), 0 if sorted_since else touched_since),
-        ("dirty", os.path.join(folder, "dirty"), 0),
-        ("hardlinks", os.path.join(folder, "hardlinks"), 0),
-    ]
+    found = [("dirty", os.path.join(folder, "dirty"), 0)]
+    now = mark(folder)
+    for name in ("touched", "hardlinks"):
+        inode, offset = marks.get(name, [0, 0])
+        if now.get(name, [0, 0])[0] != inode:
+            offset = 0
+        if name == "touched" and not os.path.exists(os.path.join(folder, "touched.compacted")):
+            offset = max(offset, touched_since)
+        found.append((name, os.path.join(folder, name), offset))
+    return found
 
 
 def check_guard(folder):
@@ -85,7 +101,8 @@ class PathList:
     def add(self, kind, words):
         """Take in paths (bytes, relative to the tree, with or without slashes around; `dir/***` is a whole directory).
 
-        Our own files are left out. kind: where they come from, for the report.
+        Our own files are left out, and so is the tree's own directory: the canaries change it to the last moment.
+        kind: where they come from, for the report.
         """
         before = len(self.paths)
         for word in words:
@@ -93,7 +110,8 @@ class PathList:
             path = os.path.normpath(b"/" + (word[:-4] if whole else word)).lstrip(b"/")
             if path.startswith(OURS) or not word:
                 continue
-            self.paths.add(path or b".")
+            if path:
+                self.paths.add(path)
             if whole and path and os.path.isdir(os.path.join(self.root, path)):
                 self.paths.update(_expand(self.root, path))
         self.counts[kind] = self.counts.get(kind, 0) + len(self.paths) - before

@@ -203,6 +203,15 @@ class Side:
     def _list_path(self, tree):
         return os.path.join(self.paths.lists, tree["name"] + ".list")
 
+    def _doubt_path(self, tree):
+        return os.path.join(self.paths.lists, tree["name"] + ".doubtful")
+
+    def _proven(self, tree):
+        """Marks in the guard's lists up to which staging has proven both sides equal, but for the doubtful paths."""
+        proven = self.state.get("proven", {}).get(tree["name"], {})
+        same = proven.get("dest_url") == tree["dest_url"] and os.path.exists(self._doubt_path(tree))
+        return proven.get("marks", {}) if same else {}
+
     def _listed(self):
         """Trees whose last changes come from lists; the others need a whole pass."""
         return [tree for tree in self.p["trees"] if tree["dest_url"] and tree["live_sync"]["method"] == "lsyncd"]
@@ -214,8 +223,10 @@ class Side:
             paths = freeze_lists.PathList(tree["path"])
             folder = sync.get("guard_state_dir")
             if folder:
-                for kind, path, offset in freeze_lists.guard_lists(folder, sync.get("touched_since") or 0):
+                proven = self._proven(tree)
+                for kind, path, offset in freeze_lists.guard_lists(folder, sync.get("touched_since") or 0, proven):
                     paths.add(kind, freeze_lists.entries(path, offset))
+                paths.add("doubtful", freeze_lists.entries(self._doubt_path(tree)))
             paths.add("open", [os.fsencode(entry["path"]) for entry in open_files if entry["tree"] == tree["name"]])
             paths.add("pending", pending(sync.get("status_file"), self._tree(tree).path))
             for extra in self.p["extra_paths_files"].get(tree["name"], []):
@@ -224,15 +235,11 @@ class Side:
             self.result["lists"][tree["name"]] = dict(paths.counts, total=counts[tree["name"]])
         return counts
 
-    def _sweep(self, trees):
-        """Take the canaries away from the other side. A canary that stays is no reason to undo a freeze."""
+    def _sweep(self, trees, seconds):
+        """Take the canaries away from the other side, and settle its top directory."""
+        freeze_transfer.for_each(trees, lambda tree: freeze_transfer.settle_top(tree, seconds))
         for tree in trees:
-            record = self._record(tree["name"])
-            names = record.get("canaries", [])
-            problem = freeze_transfer.sweep(tree, names, self._list_path(tree) + ".canaries")
-            if problem:
-                self.result["warnings"].append("Canaries stay on %s: %s" % (tree["dest_url"], problem))
-            record["canaries"] = []
+            self._record(tree["name"])["canaries"] = []
 
     def failed(self):
         """What a caller should know of a run that raised: the result as it is on disk. Never raises."""

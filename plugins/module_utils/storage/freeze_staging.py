@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that can be done ahead of the window, and a prediction of how long the window will be."""
 
+import contextlib
 import os
 
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
+    freeze_lists,
     freeze_mounts,
     freeze_program,
     freeze_services,
     freeze_transfer,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_side import Side
-from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import LIVE, Lock, save
+from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import (
+    LIVE,
+    FreezeError,
+    Lock,
+    save,
+)
 
 WRITER_STOP_S = 0.3  # assumed for the writers, since it cannot be tried
 SYNC_STOP_S = 0.2
+STAGE_LIMIT_S = 3600  # nobody waits for staging
 
 
 class Staging(Side):
@@ -126,14 +134,50 @@ class Staging(Side):
         if not followed:
             return "no lsyncd"
         rounds = self._drain_rounds(followed)
-        self._sweep(followed)
+        self._sweep([tree for tree in followed if tree["dest_url"]], self.p["drain_timeout"])
         return "%d rounds" % rounds
+
+    def _prove(self):
+        """Compare what was touched so far, and leave it out of the window but for what is doubtful.
+
+        A path that changes after it was compared is noted by the guard again, beyond the mark. Hard links are made
+        first: live sync carries the names of a file one by one, and the window should not have to look for the others.
+        """
+        said = []
+        for tree in self._listed():
+            folder = tree["live_sync"].get("guard_state_dir")
+            if not folder:
+                continue
+            marks = freeze_lists.mark(folder)
+            count = self._write_lists([])[tree["name"]]
+            self._make_links(tree, folder)
+            doubtful = freeze_transfer.doubtful(tree, self._list_path(tree), STAGE_LIMIT_S)
+            if doubtful is None:
+                said.append("%s: not proven, all %d paths stay on the list" % (tree["name"], count))
+                continue
+            paths = freeze_lists.PathList(tree["path"])
+            paths.add("doubtful", doubtful)
+            left = paths.write(self._doubt_path(tree))
+            self.state.setdefault("proven", {})[tree["name"]] = {"dest_url": tree["dest_url"], "marks": marks}
+            save(self.paths, self.state)
+            said.append("%s: %d paths compared, %d doubtful" % (tree["name"], count, left))
+        return "; ".join(said) or "no lists"
+
+    def _make_links(self, tree, folder):
+        """Bring all names of the files that have more than one. What fails now is doubtful below, and fails there."""
+        paths = freeze_lists.PathList(tree["path"])
+        offsets = {kind: offset for kind, _, offset in freeze_lists.guard_lists(folder, 0, self._proven(tree))}
+        paths.add("hardlinks", freeze_lists.entries(os.path.join(folder, "hardlinks"), offsets["hardlinks"]))
+        path = self._list_path(tree) + ".links"
+        if paths.write(path):
+            with contextlib.suppress(FreezeError):
+                freeze_transfer.bring(tree, path, STAGE_LIMIT_S, live=True)
 
     def _rehearse_delta(self):
         counts = self._write_lists([])
         freeze_transfer.for_each(
             self._listed(),
-            lambda tree: freeze_transfer.bring(tree, self._list_path(tree), self.p["budget"], dry_run=True),
+            lambda tree: freeze_transfer.bring(tree, self._list_path(tree), STAGE_LIMIT_S, dry_run=True),
         )
         return ", ".join("%s: %d paths" % item for item in sorted(counts.items())) or "no lists"
 
@@ -144,6 +188,7 @@ class Staging(Side):
         self.steps.run("open_files", self._scan)
         self.steps.run("live_sync", self._check_live_sync)
         self.steps.run("drain", self._rehearse_drain)
+        self.steps.run("prove", self._prove)
         self.steps.run("delta", self._rehearse_delta)
         measured = self.steps.ms("read_only_probe", "open_files", "drain") + 2 * self.steps.ms("delta")
         assumed = (WRITER_STOP_S if self.writers else 0) + SYNC_STOP_S * len(self._sync_units())

@@ -12,6 +12,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 
 PREFIX = ".seamless-canary-"
 TOGETHER = 4  # trees that are worked on at once
+VANISHED = 24
 NOT_THERE = 23  # exit status of rsync when the listed file is missing
 
 
@@ -30,15 +31,18 @@ def options(tree, seconds):
     )
 
 
-def bring(tree, path_list, seconds, max_delete=None, dry_run=False):
-    """Copy and delete exactly the paths of a NUL list. Returns delta.DeltaResult. Raises FreezeError."""
+def bring(tree, path_list, seconds, *, max_delete=None, dry_run=False, live=False):
+    """Copy and delete exactly the paths of a NUL list. Returns delta.DeltaResult. Raises FreezeError.
+
+    live: writers are at work, so that a file may vanish.
+    """
     try:
         return delta.run_delta(
             tree["path"],
             tree["dest_url"],
             path_list,
             options(tree, seconds),
-            frozen=not dry_run,
+            frozen=not (dry_run or live),
             sentinel=tree.get("sentinel") or None,
             max_delete=max_delete,
             dry_run=dry_run,
@@ -48,14 +52,35 @@ def bring(tree, path_list, seconds, max_delete=None, dry_run=False):
         raise FreezeError(str(error)) from error
 
 
+def differences_or_raise(tree, path_list, seconds):
+    """Compare exactly the paths of a NUL list by content. Returns list of delta.Difference. Raises RsyncError."""
+    return delta.verify_list(
+        tree["path"], tree["dest_url"], path_list, options=options(tree, seconds), timeout=seconds
+    )
+
+
 def differences(tree, path_list, seconds):
-    """Compare exactly the paths of a NUL list by content. Returns list of delta.Difference. Raises FreezeError."""
+    """The same for a frozen tree. Raises FreezeError."""
     try:
-        return delta.verify_list(
-            tree["path"], tree["dest_url"], path_list, options=options(tree, seconds), timeout=seconds
-        )
+        return differences_or_raise(tree, path_list, seconds)
     except binary.RsyncError as error:
         raise FreezeError(str(error)) from error
+
+
+def doubtful(tree, path_list, seconds):
+    """Paths of a NUL list that are not proven equal while writers are at work.
+
+    Returns list of bytes, or None when the comparison itself failed, so that nothing is proven.
+    """
+    try:
+        found = [entry.path for entry in differences_or_raise(tree, path_list, seconds)]
+    except binary.RsyncError as error:
+        done = error.result
+        if getattr(done, "rc", None) != VANISHED or done.failed:
+            return None
+        # The tree's own directory is compared last, and was not compared here.
+        found = ["."] + [entry.path for entry in done.changes] + [entry["path"] for entry in done.vanished]
+    return None if None in found else [os.fsencode(path) for path in found]
 
 
 def whole(tree, seconds, max_delete=None):
@@ -125,15 +150,17 @@ def reachable(tree, seconds=10):
     return time.monotonic() - begin
 
 
-def sweep(tree, names, list_path, seconds=10):
-    """Remove canaries from the other side; they are gone here already. Returns the problem as str, empty for none."""
-    if not names:
-        return ""
-    with open(list_path, "w") as stream:
-        stream.write("".join(name + "\0" for name in names))
-    words = ["--dirs", "--from0", "--files-from=%s" % list_path, "--delete-missing-args", "--force", "--"]
+def settle_top(tree, seconds):
+    """Remove canaries from the other side, and give its top directory the attributes that the top has here.
+
+    The canaries, made and removed, have changed its time on both sides. Lists leave the top out for that reason.
+    Raises FreezeError.
+    """
     try:
-        result = _remote(tree, words + [binary.with_slash(tree["path"]), binary.with_slash(tree["dest_url"])], seconds)
-    except command.CommandError as error:
-        return str(error)
-    return "" if result.rc == 0 else result.cause()
+        rsync = binary.find()
+        argv = [rsync.path] + binary.arguments(rsync, options(tree, seconds), tree["dest_url"])
+        argv += ["--dirs", "--delete", "--include=/%s*" % PREFIX, "--exclude=/*"]
+        argv += ["--", binary.with_slash(tree["path"]), binary.with_slash(tree["dest_url"])]
+        command.run(argv, timeout=seconds)
+    except (binary.RsyncError, command.CommandError) as error:
+        raise FreezeError("the canaries cannot be removed from %s: %s" % (tree["dest_url"], error)) from error

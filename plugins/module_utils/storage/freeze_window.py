@@ -4,6 +4,7 @@
 import os
 import signal
 import time
+from concurrent import futures
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import command
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read, text, write
@@ -73,7 +74,7 @@ class Window(Staging):
         self._set_missing_marks()
         self.steps.run("other_side", self._check_other_side)
         self.steps.run("live_sync", self._check_live_sync)
-        self.deadline = time.monotonic() + self.p["budget"]
+        self.steps.run("approach", self._rehearse_drain)
 
     def _set_missing_marks(self):
         if not self.state.get("log_marks"):
@@ -88,11 +89,12 @@ class Window(Staging):
             thawed_by="",
             budget_from=time.time(),
         )
+        self.deadline = time.monotonic() + self.p["budget"]
         if fresh:
             running = freeze_services.states(self.writers + self._sync_units())
             up = [unit for unit in running if freeze_services.running(running[unit])]
             self.state.update(
-                frozen_at=time.time(),
+                frozen_at=0,
                 drained_live=False,
                 throttles={},
                 live_sync_stopped=[],
@@ -103,6 +105,15 @@ class Window(Staging):
             for record in self.state["trees"]:
                 record["canaries"] = []
                 record["swept"] = []
+        save(self.paths, self.state)
+
+    def _open_window(self):
+        """From here on nobody can write: the clock of the window and of the budget starts, once."""
+        now = time.time()
+        self.deadline = time.monotonic() + self.p["budget"]
+        self.state["budget_from"] = now
+        if not self.state["frozen_at"]:
+            self.state["frozen_at"] = now
         save(self.paths, self.state)
 
     def _arm(self):
@@ -133,6 +144,7 @@ class Window(Staging):
         return "%d files" % len(self.state["open_files"])
 
     def _stop_writers(self):
+        self._open_window()
         freeze_services.block(self.paths)
         freeze_services.stop(self.writers, self._left(self.p["stop_timeout"]))
         return ", ".join(self.writers)
@@ -241,7 +253,8 @@ class Window(Staging):
         self.state["paths_in_delta"] = total
         limit = self.p["max_delete"]
         work = freeze_transfer.for_each(
-            self._listed(), lambda tree: freeze_transfer.bring(tree, self._list_path(tree), self._left(), limit)
+            self._listed(),
+            lambda tree: freeze_transfer.bring(tree, self._list_path(tree), self._left(), max_delete=limit),
         )
         self._whole_passes()
         return "%d paths, %d files, %d bytes" % (
@@ -256,6 +269,14 @@ class Window(Staging):
         freeze_transfer.for_each(rest, lambda tree: freeze_transfer.whole(tree, self._left(), self.p["max_delete"]))
 
     def _verify(self):
+        """Prove the lists, while the canaries go: they are on no list."""
+        with futures.ThreadPoolExecutor(max_workers=1) as pool:
+            sweep = pool.submit(self._sweep, self._listed(), self._left())
+            said = self._compare() if self.p["verify"] else "not asked for"
+            sweep.result()
+        return said
+
+    def _compare(self):
         found = freeze_transfer.for_each(
             self._listed(), lambda tree: freeze_transfer.differences(tree, self._list_path(tree), self._left())
         )
@@ -270,11 +291,11 @@ class Window(Staging):
     def _close_side(self):
         """Writers off, tree closed. On a rerun every part finds its work done."""
         self._hook("before_stop")
+        self.steps.run("lift_throttle", self._lift_throttle)
         self.steps.run("open_files", self._note_open)
         self.steps.run("stop_writers", self._stop_writers)
         self._hook("after_stop")
         self.steps.run("holders", self._clear_holders)
-        self.steps.run("lift_throttle", self._lift_throttle)
         if self.p["read_only"] == "remount" and not self.state["drained_live"]:
             self.steps.run("drain_before", self._drain_while_open)
         self.steps.run("read_only", self._close_trees)
@@ -292,15 +313,10 @@ class Window(Staging):
         self.steps.run("stop_live_sync", self._stop_live_sync)
         self._hook("after_drain")
         self.steps.run("delta", self._delta)
-        if self.p["verify"]:
-            self.steps.run("verify", self._verify)
-        self.steps.run("sweep", self._sweep_all)
+        self.steps.run("verify", self._verify)
         self._left()
         self.state.update(state="drained", drained_at=time.time())
         save(self.paths, self.state)
-
-    def _sweep_all(self):
-        self._sweep(self._listed())
 
     def _give_up(self, error):
         """Undo, and raise what went wrong."""
