@@ -9,10 +9,13 @@ import tempfile
 
 
 class CommandError(Exception):
-    """A command could not be started, failed, or ran out of time."""
+    """A command could not be started, failed, or ran out of time.
+
+    The message can be shown and sent as JSON: bytes of file names that are no UTF-8 stand in it as \\xNN.
+    """
 
     def __init__(self, message, result=None):
-        super().__init__(message)
+        super().__init__(message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
         self.result = result
 
 

@@ -247,6 +247,11 @@ class DaemonSide:
         result = {candidate.path: None for candidate in candidates}
         if here:
             result.update(self._present(here))
+            for candidate in here:
+                if not os.path.lexists(self._root + b"/" + candidate.path):  # it went while the daemon was asked
+                    candidate.changing = True
+                    missing.append(candidate)
+                    result[candidate.path] = None
         if missing:
             there = self._daemon.existing([candidate.path for candidate in missing])
             result.update({path: (EXTRA, []) for path in there})

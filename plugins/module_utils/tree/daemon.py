@@ -128,12 +128,12 @@ class Daemon:
     def differing(self, root, paths, exact_times=True):
         """What a transfer of these entries of root (str) would change there.
 
-        paths: list of bytes, relative, all of them in root. exact_times: to the nanosecond instead of the second, where
+        paths: list of bytes, relative, in root; those that go meanwhile are left out. exact_times: to the nanosecond instead of the second, where
         rsync can. Content is compared. Returns dict as itemized() does, of what differs only.
         """
         answer = self._run(
             self._asked
-            + ["--checksum"]
+            + ["--checksum", "--ignore-missing-args"]
             + (self._exact if exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],

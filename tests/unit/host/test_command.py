@@ -89,3 +89,8 @@ def test_programs_of_administrators_are_found_without_their_path(monkeypatch):
     monkeypatch.setenv("PATH", "/bin")
     assert which("sh") == "/bin/sh"
     assert which("no-such-program") is None
+
+
+def test_a_message_with_a_name_that_is_no_utf8_can_be_sent_as_json():
+    with pytest.raises(CommandError, match=r"no such \\xff"):
+        run(["sh", "-c", "printf 'no such \\377\\n' >&2; exit 1"])
