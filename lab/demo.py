@@ -117,8 +117,8 @@ def storage(files, pause):
 def summary(there, back, seconds):
     """Numbers of the storage part from the verdicts after cutover and rollback; the worse of both where they differ."""
     counted = {name: max(there[name], back[name]) for name in NUMBERS}
-    counted["window_s"] = round(there["windows"][0]["seconds"], 3)
-    counted["rollback_window_s"] = round(back["windows"][-1]["seconds"], 3)
+    counted["window_s"] = round(there["windows"][0]["longest_s"], 3)
+    counted["rollback_window_s"] = round(back["windows"][-1]["longest_s"], 3)
     counted["playbook_s"] = {name: round(value, 1) for name, value in seconds.items()}
     return counted
 

@@ -35,6 +35,14 @@ options:
     description: Keys that every tree gets.
     type: dict
     default: {}
+  live_sync:
+    description: Settings of live sync for M(seamless.migration.storage_freeze), completed for each tree.
+    type: dict
+    default: {}
+  touched:
+    description: By tree the size in bytes of the list of touched paths at the last clean compare.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -46,7 +54,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    Trees with C(name), C(path), C(private_path), C(require_mountpoint), C(exclude), C(dest_url) and the keys of O(extra).
+    Trees with C(name), C(path), C(private_path), C(require_mountpoint), C(exclude), C(dest_url), C(live_sync) and the keys of O(extra).
   type: list
   elements: dict
 """
@@ -55,9 +63,9 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.seamless.migration.plugins.module_utils.storage.sides import sided_trees
 
 
-def _filter(trees, side, *, url="", extra=None):
+def _filter(trees, side, *, url="", extra=None, live_sync=None, touched=None):
     try:
-        return sided_trees(trees, side, url, extra)
+        return sided_trees(trees, side, url, extra, live_sync, touched)
     except ValueError as error:
         raise AnsibleFilterError("sided_trees: %s" % error) from error
 
