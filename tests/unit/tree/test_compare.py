@@ -517,7 +517,7 @@ def test_what_cannot_be_read_is_a_finding(trees, monkeypatch):
     real = os.listdir
 
     def listdir(path):
-        if path.endswith(b"source/deep/er"):
+        if os.fsencode(path).endswith(b"source/deep/er"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
