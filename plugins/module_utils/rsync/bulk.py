@@ -30,14 +30,14 @@ from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
 )
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary import RsyncError
 
-_LOOK = 0.01                # seconds between two looks at the workers
+_LOOK = 0.02                # seconds between two looks at the workers
 _HEAD_START = 0.5           # seconds in which a small tree is counted before the first byte is copied
 _LONGEST_BACKOFF = 60
 _TRIES_OF_A_LIST = 3        # for single files that cannot be transferred
 _STOPPED_AT_MOST = 20       # seconds a paused rsync is kept, before the other side's timeout ends it anyway
 _RATE_WINDOW = 15           # seconds over which the rate is taken
 _AHEAD_BYTES = 256 << 20
-_TOLD = 100                 # failed paths in the result; all of them stand in the file
+_CHANGED = 90000000         # number of the first list that a comparison made
 
 DEFAULTS = {
     "workers": 8, "read_ahead": 16, "bwlimit_kib_per_s": 0, "exclude": [], "hard_links": True, "xattrs": True,
@@ -136,6 +136,7 @@ class Engine:
         self.later = []                         # (not before, partition, attempt)
         self.last = []                          # partitions for the end: directories, or what a comparison cannot see
         self.holding = False
+        self.changed_lists = 0
         self.running = []
         self.found_lock = threading.Lock()
         self.done_numbers = set()
@@ -424,9 +425,24 @@ class Engine:
             if worker.poll() is None:
                 continue
             self.running.remove(worker)
+            if worker.partition.kind in (workers.TREES, workers.SHALLOW):
+                self._remember_changed(worker)
             outcome = worker.outcome(self.plan.src, self.spec["frozen"])
             self.throttle.remove(worker.pid, outcome.sent)
             self._take(worker, outcome)
+
+    def _remember_changed(self, worker):
+        """What a comparison copied or mended gets its extended attributes and ACLs in the last pass: a comparison does
+        not look at them."""
+        if not (self.spec["xattrs"] or self.spec["acls"]):
+            return
+        number = _CHANGED + self.changed_lists
+        self.changed_lists += 1
+        partition = partitions.Partition(number, partitions.OTHER, 0, 0)
+        partition.count = worker.write_changed(self._list(partition))
+        if partition.count:
+            self.last.append(partition)
+            self.count["lists_total"] += 1
 
     def _take(self, worker, outcome):
         """Judge what one rsync did, and write it down."""

@@ -140,16 +140,22 @@ class Task:
         return answer
 
     def _started(self):
-        if self.job.running():
+        if self.job.busy():
             return self._attach()
         spec = self._spec()
         if self.check_mode:
             return self._would(spec)
         binary.read_sentinel(spec["src"], spec["sentinel"])
         self._check_password()
-        rsync, options = binary.find(spec["rsync_path"]), bulk.options_of(spec)
-        spec["fresh"] = bulk.is_fresh(rsync, options, spec["dest"])
+        spec["fresh"] = self._is_fresh(spec)
         return self._begin(spec)
+
+    def _is_fresh(self, spec):
+        """Whether the target is empty. One that was copied to before is not asked again."""
+        complete = self.job.read("complete", {}).get("spec", {})
+        if complete and all(complete.get(name) == spec[name] for name in bulk.IDENTITY):
+            return False
+        return bulk.is_fresh(binary.find(spec["rsync_path"]), bulk.options_of(spec), spec["dest"])
 
     def _spec(self):
         params = self.params
@@ -227,13 +233,13 @@ class Task:
 
     def _running(self):
         self._need()
-        if not self.job.running():
+        if not self.job.busy():
             return self._go_on()
         return self._steer(False, "running")
 
     def _steer(self, paused, state):
         self._need()
-        if not self.job.running():
+        if not self.job.busy():
             raise RsyncError("Failed to set the copy %s to %s: it does not run. Begin it first."
                              % (self.job.name, state))
         control = self.job.read("control", {})
@@ -262,12 +268,12 @@ class Task:
         if self.params["bwlimit_kib_per_s"] is not None:
             spec["bwlimit_kib_per_s"] = self.params["bwlimit_kib_per_s"]
         binary.read_sentinel(spec["src"], spec["sentinel"])
-        spec["fresh"] = bulk.is_fresh(binary.find(spec["rsync_path"]), bulk.options_of(spec), spec["dest"])
+        spec["fresh"] = self._is_fresh(spec)
         return self._begin(spec)
 
     def _stopped(self):
         self._need()
-        changed = self.job.running()
+        changed = self.job.busy()
         if changed and not self.check_mode:
             self.job.wish(stop=True)
             if not self.job.wait(lambda _progress: not self.job.running(), self.params["timeout"]):

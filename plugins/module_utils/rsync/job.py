@@ -139,6 +139,15 @@ class Job:
             return False
         return True
 
+    def busy(self, timeout=10):
+        """Whether an engine works on it, and not one that has told its end and is about to leave."""
+        end = time.time() + timeout
+        while self.running():
+            if self.read("progress", {}).get("state") not in ENDED or time.time() > end:
+                return True
+            time.sleep(0.02)
+        return False
+
     def wish(self, **wishes):
         """Tell the engine what the operator wants: bwlimit_kib_per_s, paused, stop. Returns whether that is new."""
         before = self.read("control", {})
@@ -163,7 +172,7 @@ class Job:
         while time.time() < end:
             if until(self.progress()):
                 return True
-            time.sleep(0.1)
+            time.sleep(0.05)
         return False
 
 

@@ -4,6 +4,7 @@
 import os
 import subprocess
 
+from ansible_collections.seamless.migration.plugins.module_utils.host import files
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, exit_codes, output, partitions
 
 # Kinds of work that are no list of the walk.
@@ -138,6 +139,17 @@ class Worker:
         changes = out.count("\n" + output.MARK) + out.startswith(output.MARK)
         return Outcome(exit_codes.judge(self.process.returncode, err, frozen), output.parse_stats(out),
                        output.parse_complaints(err, src), changes)
+
+    def write_changed(self, path):
+        """Write the itemized paths as a NUL list. Returns how many. Read line by line: there may be millions."""
+        count = 0
+        with open(self.words + ".out", "rb") as words, open(path, "wb") as stream:
+            for raw in words:
+                for change in output.parse_changes(raw.decode("utf-8", "surrogateescape").rstrip("\n")):
+                    if change.kind != "extra" and change.path != ".":
+                        stream.write(files.data(change.path) + b"\0")
+                        count += 1
+        return count
 
     def _read(self, suffix):
         """The end of a file of words: the statistics stand at the end, and so does the reason."""

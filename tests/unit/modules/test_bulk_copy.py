@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The progress of a bulk copy on the controller's screen, and ansible-playbook with the real module."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.seamless.migration.plugins.action import bulk_copy
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_a_line_tells_files_bytes_rate_eta_and_limit():
+    progress = {"state": "running", "phase": "copying", "files_done": 20000, "files_total": 120000, "counted": True,
+                "bytes_now": 3 << 29, "bytes_total": 3 << 30, "bytes_per_s": 50 << 20, "eta_s": 4000,
+                "limit_kib_per_s": 51200, "retries": 2}
+    assert bulk_copy.line("old", "data", progress) == (
+        "old data: copying, 20000/120000 files, 1.5 GiB/3.0 GiB, 50.0 MiB/s, ETA 1:06:40, limit 50.0 MiB/s, 2 retries")
+
+
+def test_a_line_says_when_the_tree_is_still_being_counted():
+    line = bulk_copy.line("old", "data", {"state": "running", "phase": "copying", "files_done": 1, "files_total": 5,
+                                          "counted": False, "bytes_now": 10, "bytes_total": 50})
+    assert "1/5+ files, 10 B/50 B+" in line and "ETA -" in line and "limit none" in line
+
+
+class Screen:
+    def __init__(self):
+        self.shown = []
+
+    def display(self, text, **how):
+        self.shown.append((text, how.get("newline", True)))
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    made = Screen()
+    monkeypatch.setattr(bulk_copy, "display", made)
+    return made
+
+
+def test_a_terminal_gets_one_line_written_over_and_over(screen):
+    teller = bulk_copy.Teller(True, 30)
+    teller.tell("a long line")
+    teller.tell("short")
+    teller.end()
+    assert screen.shown == [("\ra long line", False), ("\rshort      ", False), ("\r     \r", False)]
+
+
+def test_a_log_gets_a_line_now_and_then(screen):
+    teller = bulk_copy.Teller(False, 30)
+    teller.tell("one")
+    teller.at -= 31
+    teller.tell("two")
+    teller.tell("three")
+    teller.end()
+    assert screen.shown == [("two", True)]
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Run one task with the real ansible-playbook. Returns the result of the task."""
+    (tmp_path / "src").mkdir()
+    for number in range(20):
+        (tmp_path / "src" / ("f%d" % number)).write_text("x" * number)
+
+    def run(options, *more, fails=False):
+        task = {"name": "Copy", "seamless.migration.bulk_copy": dict({
+            "src": str(tmp_path / "src"), "dest": str(tmp_path / "dest"), "state_dir": str(tmp_path / "state/bulk"),
+        }, **options), "register": "answer", "ignore_errors": fails}
+        keep = {"name": "Keep", "ansible.builtin.copy": {"content": "{{ answer | to_json }}",
+                                                        "dest": str(tmp_path / "answer")}, "check_mode": False}
+        (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {
+            "ansible_python_interpreter": sys.executable, "bulk_copy_progress_interval": 0}, "tasks": [task, keep]}]))
+        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build/collections"), LC_ALL="C.UTF-8",
+                           ANSIBLE_LOCALHOST_WARNING="false")
+        program = Path(sys.executable).parent / "ansible-playbook"
+        done = subprocess.run([str(program), str(tmp_path / "play.yml"), *more],
+                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        return json.loads((tmp_path / "answer").read_text()), done.stdout
+
+    return run
+
+
+def test_a_playbook_copies_tells_and_changes_nothing_the_second_time(play, tmp_path):
+    answer, _shown = play({}, "--check", "--diff")
+    assert answer["changed"] and answer["files"] == 20 and "f19" in answer["diff"]["after"]
+    assert not (tmp_path / "dest").exists() and not (tmp_path / "state").exists()
+    answer, shown = play({}, "-v")
+    assert answer["changed"] and answer["state"] == "done" and answer["files"] == 20
+    assert "files" in shown and (tmp_path / "dest/f19").exists()
+    answer, _shown = play({})
+    assert not answer["changed"] and answer["files_skipped"] == 20
+
+
+def test_a_failed_copy_fails_the_task_with_its_reason(play):
+    answer, _shown = play({"sentinel": ".seamless-sentinel"}, fails=True)
+    assert answer["failed"] and "sentinel" in answer["msg"]
+
+
+def test_a_delta_is_told_with_its_difference(play, tmp_path):
+    play({})
+    (tmp_path / "src/f3").write_text("changed")
+    (tmp_path / "src/f4").unlink()
+    (tmp_path / "list").write_bytes(b"f3\0f4\0")
+    options = {"mode": "delta", "files_from": str(tmp_path / "list")}
+    answer, shown = play(options, "--check", "--diff")
+    assert answer["changed"] and "*deleting f4" in shown and (tmp_path / "dest/f4").exists()
+    answer, _shown = play(options)
+    assert (answer["files"], answer["deleted"], answer["changed"]) == (1, 1, True)
+    assert not (tmp_path / "dest/f4").exists()
+    answer, _shown = play(options)
+    assert not answer["changed"]
