@@ -72,7 +72,8 @@ options:
     default: paused
   definition:
     description:
-      - With O(state=present), jobs to install, as RV(definition) of another run gave them.
+      - With O(state=present), jobs to install, as RV(definition) of another run gave them. They say themselves what
+        they are and whose. The options that choose jobs are not looked at.
       - A file with the same name and another content is never replaced.
     type: list
     elements: dict
