@@ -315,3 +315,10 @@ def test_a_module_that_is_edited_is_the_only_one_that_changes_its_meaning():
     state = Meaning(ADMIN, PATH)
     changed = Meaning(present(ADMIN, PATH, "other", wishes(uid="root")), PATH)
     assert state.same(changed) == ["other"] and daemon_config.Meaning(ADMIN, PATH).same(state) == []
+
+
+def test_an_edit_that_would_change_another_module_is_refused(monkeypatch):
+    """No edit is known to do so; the check is there for the one that nobody thought of."""
+    monkeypatch.setattr(daemon_config, "_with_section", lambda text, name: "uid = root\n%s\n[%s]\n" % (text, name))
+    with pytest.raises(ConfigError, match="global, mydata, other"):
+        present(ADMIN, PATH, "data", wishes(path="/srv/files"))
