@@ -65,6 +65,7 @@ options:
       - V(committed) makes a drained freeze permanent over reboots, and takes the dead-man away.
       - V(thawed) opens this side again. After a commit it needs O(other_side_frozen) and O(other_side_run).
       - V(held) stops and blocks the writers while the tree stays writable, for the target before the cutover.
+        A side that has taken over since is left alone.
       - V(absent) removes what V(staged) laid. It refuses while this side is closed.
       - V(info) changes nothing.
     type: str

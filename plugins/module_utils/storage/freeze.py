@@ -29,6 +29,9 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 
 __all__ = ["FAILURES", "Freeze", "FreezeError"]
 
+AFTER = {"frozen": "drained", "absent": "none", "staged": "staged", "committed": "committed", "thawed": "thawed",
+         "held": "held"}
+
 
 class Freeze(Window):
     """The states `committed`, `thawed`, `held`, `absent` and `info`, and check mode."""
@@ -85,12 +88,7 @@ class Freeze(Window):
             now = self._load()
             if now not in CLOSED:
                 return self._finish()
-            writers = None if self.p["start_writers"] else []
-            if now == "committed":
-                self._need_evidence("this side was left by run %s" % self.state["run_id"])
-            if now == "held" and self.p["start_writers"]:
-                self._need_evidence("this side is held for run %s" % self.state["run_id"])
-                writers = self.writers or self.state["writers"]
+            writers = self._units_to_start(now)
             self.result["changed"] = True
             sync = self.p["start_live_sync"]
             sync = now in LIVE if sync is None else sync
@@ -98,6 +96,17 @@ class Freeze(Window):
             self.steps.run("thaw", self._thaw, writers, sync)
             freeze_deadman.disarm(self.state.get("deadman") or {})
         return self._finish()
+
+    def _units_to_start(self, now):
+        """Writers that a thaw starts. Raises FreezeError where that could make two sides write."""
+        if now == "committed":
+            self._need_evidence("this side was left by run %s" % self.state["run_id"])
+        if not self.p["start_writers"]:
+            return []
+        if now == "held":
+            self._need_evidence("this side is held for run %s" % self.state["run_id"])
+            return self.writers or self.state["writers"]
+        return self.state.get("active_before", [])
 
     def _thaw(self, writers, sync):
         problems = undo(self.paths, self.state, writers, sync)
@@ -108,12 +117,8 @@ class Freeze(Window):
         """Block and stop the writers while the tree stays writable for the copy. Returns result."""
         with Lock(self.paths, self.p["run_id"]):
             now = self._load()
-            if now in LIVE or now == "committed":
-                raise FreezeError("it is %s by run %s" % (now, self.state["run_id"]))
-            running = freeze_services.states(self.writers)
-            up = [unit for unit in self.writers if freeze_services.running(running[unit])]
-            todo = freeze_services.missing(freeze_services.drop_ins(self.paths, self.writers))
-            if now == "held" and not up and not todo and os.path.exists(self.paths.condition):
+            self._refuse_to_hold(now)
+            if self._is_held(now) or self._was_opened(now):
                 return self._finish()
             self.result["changed"] = True
             self.steps.run("prepare", self._stage_files)
@@ -121,6 +126,31 @@ class Freeze(Window):
             save(self.paths, self.state)
             self.steps.run("stop_writers", self._stop_writers_held)
         return self._finish()
+
+    def _refuse_to_hold(self, now):
+        if now in LIVE or now == "committed":
+            raise FreezeError("it is %s by run %s" % (now, self.state["run_id"]))
+
+    def _is_held(self, now):
+        running = freeze_services.states(self.writers)
+        up = [unit for unit in self.writers if freeze_services.running(running[unit])]
+        todo = freeze_services.missing(freeze_services.drop_ins(self.paths, self.writers))
+        return now == "held" and not up and not todo and os.path.exists(self.paths.condition)
+
+    def _was_opened(self, now):
+        """A side that took over is not held again: a preparation that is run once more must not stop it."""
+        if now == "thawed" and self.state.get("other_side_run"):
+            self.result["warnings"].append(
+                "This side was opened by run %s and is in use: it is not held" % self.state["other_side_run"]
+            )
+            return True
+        return False
+
+    def _refuse_to_clean(self, now):
+        if now in CLOSED:
+            raise FreezeError(
+                "it is %s by run %s: what keeps it so must stay. Thaw it first" % (now, self.state["run_id"])
+            )
 
     def _stop_writers_held(self):
         freeze_services.block(self.paths)
@@ -130,10 +160,7 @@ class Freeze(Window):
         """Take away everything that staging laid. Returns result. Raises FreezeError while this side is closed."""
         with Lock(self.paths, self.p["run_id"]):
             now = self._load()
-            if now in CLOSED:
-                raise FreezeError(
-                    "it is %s by run %s: what keeps it so must stay. Thaw it first" % (now, self.state["run_id"])
-                )
+            self._refuse_to_clean(now)
             files = self.state.get("files", [])
             gone = freeze_services.uninstall(files)
             for record in self.state["trees"]:
@@ -165,35 +192,57 @@ class Freeze(Window):
         """What a run would do, for check mode. Returns result; changes nothing."""
         now = self._load()
         wanted = self.p["state"]
-        plan = []
-        if wanted in ("staged", "frozen") and now not in LIVE and now != "committed":
-            plan = self._unstaged()
-            self.steps.run("open_files", self._scan)
-        if wanted == "frozen":
-            self._refuse_others(now)
-            if now != "committed":
-                plan += self._plan_freeze()
-        if wanted == "committed" and now != "committed":
-            plan = ["commit what run %s has drained" % self.p["run_id"]]
-        if wanted == "thawed" and now in CLOSED:
-            plan = ["open %s" % record["path"] for record in self.state["trees"] if record.get("closed")]
-            plan.append("start %s" % ", ".join(self.state.get("active_before") or self.writers or ["no writer"]))
-        if wanted == "held" and now != "held":
-            plan = ["stop and block %s" % ", ".join(self.writers)]
-        if wanted == "absent" and now != "none":
-            plan = ["remove " + path for path in self.state.get("files", [])]
+        plans = {"staged": self._plan_stage, "frozen": self._plan_freeze, "committed": self._plan_commit,
+                 "thawed": self._plan_thaw, "held": self._plan_hold, "absent": self._plan_absent}
+        plan = plans[wanted](now) if wanted in plans else []
         self.result["changed"] = bool(plan)
         self.result["plan"] = plan
         result = self._finish()
-        result["before"], result["after"] = now, wanted if plan else now
+        result["before"], result["after"] = now, AFTER.get(wanted, now) if plan else now
         return result
 
-    def _plan_freeze(self):
-        plan = ["stop and block %s" % (", ".join(self.writers) or "no writer")]
+    def _plan_stage(self, now):
+        if now in LIVE or now == "committed":
+            return []
+        try:
+            plan = self._unstaged()
+            self.steps.run("open_files", self._scan)
+        except FreezeError as error:
+            # On a host that is not prepared yet this is no failure of a rehearsal, but has to be said.
+            self.result["warnings"].append("As this host is now, a run would refuse: %s" % error)
+            return []
+        return plan
+
+    def _plan_freeze(self, now):
+        self._refuse_others(now)
+        if now == "committed":
+            return []
+        plan = self._plan_stage(now)
+        plan.append("stop and block %s" % (", ".join(self.writers) or "no writer"))
         plan += ["make %s read-only" % tree["path"] for tree in self.p["trees"] if self.p["read_only"] != "none"]
         plan += ["drain and stop %s" % unit for unit in self._sync_units()]
         plan += ["bring the last changes to %s" % tree["dest_url"] for tree in self.p["trees"] if tree["dest_url"]]
         return plan
+
+    def _plan_commit(self, now):
+        return [] if now == "committed" else ["commit what run %s has drained" % self.p["run_id"]]
+
+    def _plan_thaw(self, now):
+        if now not in CLOSED:
+            return []
+        units = self._units_to_start(now)
+        plan = ["open %s" % record["path"] for record in self.state["trees"] if record.get("closed")]
+        return plan + ["start %s" % (", ".join(units) or "no writer")]
+
+    def _plan_hold(self, now):
+        self._refuse_to_hold(now)
+        if self._is_held(now) or self._was_opened(now):
+            return []
+        return ["stop and block %s" % (", ".join(self.writers) or "no writer")]
+
+    def _plan_absent(self, now):
+        self._refuse_to_clean(now)
+        return ["remove " + path for path in self.state.get("files", [])]
 
 
 def _names(folder):

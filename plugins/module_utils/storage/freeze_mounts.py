@@ -101,6 +101,15 @@ def join(top, rest):
     return (top.rstrip(b"/") + rest) or b"/"
 
 
+def exported_paths(table="/var/lib/nfs/etab"):
+    """Paths that the NFS server of this host exports (exports(5): octal escapes). Returns set of bytes."""
+    try:
+        with open(table, "rb") as stream:
+            return {_unescape(line.split(b"\t")[0].rstrip()) for line in stream if line.startswith(b"/")}
+    except OSError:
+        return set()
+
+
 def mount_at(path, mounts):
     """The mount through which the absolute path is reached: the longest mount point, the last one on top."""
     best = None

@@ -2,6 +2,7 @@
 """A side of a migration that is to be frozen: its trees, writers and live sync, and what is known of them."""
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -150,6 +151,13 @@ class Side:
                 )
         return "running"
 
+    def _check_units(self):
+        """A unit that does not exist is a mistake to be told of before anything is stopped. Raises FreezeError."""
+        found = freeze_services.states(self.writers + self._sync_units())
+        unknown = [unit for unit, known in sorted(found.items()) if known.get("LoadState") == "not-found"]
+        if unknown:
+            raise FreezeError("%s is no unit of this host. Correct writers or live_sync.service" % ", ".join(unknown))
+
     def _log_mark(self, sync):
         if sync.get("log_mark") is not None:
             return sync["log_mark"]
@@ -170,7 +178,7 @@ class Side:
         try:
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600))
         except OSError as error:
-            if error.errno == 30:
+            if error.errno == errno.EROFS:
                 return
             raise
         os.unlink(probe)

@@ -4,6 +4,7 @@
 import contextlib
 import os
 
+from ansible_collections.seamless.migration.plugins.module_utils.host import command
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_lists,
@@ -102,7 +103,27 @@ class Staging(Side):
         for _, tree in self._refresh():
             freeze_mounts.stage(tree)
         self._refresh()
+        self._refresh_exports()
         return ", ".join(record["private"] for record in records)
+
+    def _refresh_exports(self):
+        """The kernel's NFS server goes by the mounts that it knew when it first looked: let it look again.
+
+        An export of a folder above a tree reaches the tree around its mount, unless it crosses mounts.
+        """
+        exported = freeze_mounts.exported_paths()
+        for tree in self.p["trees"]:
+            path = os.fsencode(self._tree(tree).path)
+            for export in exported:
+                if export != path and freeze_mounts.beneath(path, export):
+                    self.result["warnings"].append(
+                        "%s is exported by NFS as a part of %s: clients of that export can write around the freeze. "
+                        "Export the tree by itself, or name the clients' users as writers"
+                        % (tree["path"], os.fsdecode(export))
+                    )
+        exportfs = command.which("exportfs")
+        if exported and exportfs:
+            command.run([exportfs, "-f"], timeout=30)
 
     def _stage(self):
         self.result["changed"] = bool(self._unstaged()) or self.result["changed"]
@@ -205,6 +226,7 @@ class Staging(Side):
             now = self._load()
             if now in LIVE or now == "committed":
                 return self._finish()
+            self._check_units()
             self._stage()
             self._set_log_marks()
             self._rehearse()

@@ -80,12 +80,22 @@ def _run_hooks(state):
         command.run(argv, timeout=state.get("hook_timeout", 10))
 
 
-def undo(paths, state, start_writers=None, start_live_sync=True):
+def _thaw_plan(state, start_writers, start_live_sync):
+    """What an undo starts: dict with writers and live_sync. An undo that was begun goes on as it was begun."""
+    begun = state.get("thaw") if state["state"] == "thawing" else None
+    if begun:
+        return begun
+    writers = state.get("active_before", []) if start_writers is None else start_writers
+    return {"writers": writers, "live_sync": state.get("live_sync_stopped", []) if start_live_sync else []}
+
+
+def undo(paths, state, start_writers=None, start_live_sync=True, start=freeze_services.start):
     """Open this side again: read-write, writers started, live sync as it was, in that order.
 
     paths: Paths. state: the record, changed and saved on the way. start_writers: list of units, None for those that
-    ran before. start_live_sync: whether a live sync that ran before is started. Returns a list of what could not be
-    undone (empty: all is as before). Every part is tried, whatever happened to the others. Idempotent.
+    ran before. start_live_sync: whether a live sync that ran before is started. start: what starts units. Returns list
+    of what could not be undone (empty: all is as before). Once the tree is open every part is tried, whatever happened
+    to the others. Idempotent.
     """
     problems = []
 
@@ -95,7 +105,8 @@ def undo(paths, state, start_writers=None, start_live_sync=True):
         except (OSError, FreezeError, FileError, command.CommandError) as error:
             problems.append("Failed to %s: %s" % (what, error))
 
-    state["state"] = "thawing"
+    thaw = _thaw_plan(state, start_writers, start_live_sync)
+    state.update(state="thawing", thaw=thaw)
     save(paths, state)
     end_transfers(state)
     for record in state["trees"]:
@@ -105,14 +116,12 @@ def undo(paths, state, start_writers=None, start_live_sync=True):
         return problems  # a tree that stays read-only is no place for writers
     attempt("remove the canaries", _remove_canaries, state)
     attempt("unblock the writers", freeze_services.unblock, paths)
-    units = state.get("active_before", []) if start_writers is None else start_writers
-    attempt("start %s" % ", ".join(units), freeze_services.start, units)
+    attempt("start %s" % ", ".join(thaw["writers"]), start, thaw["writers"])
     attempt("restore the bandwidth limit", _restore_throttles, state)
-    sync = state.get("live_sync_stopped", []) if start_live_sync else []
-    attempt("start %s" % ", ".join(sync), freeze_services.start, sync)
+    attempt("start %s" % ", ".join(thaw["live_sync"]), start, thaw["live_sync"])
     attempt("run the hook on_undo", _run_hooks, state)
     if not problems:
-        state.update(state="thawed", thawed_at=time.time(), live_sync_stopped=[], active_before=[], run=None)
+        state.update(state="thawed", thawed_at=time.time(), live_sync_stopped=[], active_before=[], thaw=None)
     save(paths, state)
     return problems
 
@@ -157,10 +166,8 @@ def settle(paths):
             for record in state["trees"]:
                 record["closed"] = False  # flags of mounts do not outlive a boot
             state["thawed_by"] = "the boot of this host before the commit"
-            later = state.get("active_before", []) + state.get("live_sync_stopped", [])
-            problems = undo(paths, state, start_writers=[], start_live_sync=False)
-            if not problems:
-                freeze_services.start_later(later)  # they are ordered after this very unit
+            # What is started is ordered after this very unit: asked for, but not waited for.
+            problems = undo(paths, state, start=freeze_services.start_later)
             return "; ".join(problems) or "opened: the freeze of run %s was never committed" % state["run_id"]
         return "nothing to do: state %s" % state["state"]
 

@@ -69,6 +69,7 @@ class Window(Staging):
 
     def _prepare_window(self):
         """All that can fail without anybody noticing."""
+        self._check_units()
         if self._unstaged():
             self._stage()
         self._set_missing_marks()

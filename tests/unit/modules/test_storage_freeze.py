@@ -85,6 +85,21 @@ def test_check_mode_of_a_thaw_names_what_it_would_open(host):
     run(host, "thawed")
 
 
+def test_check_mode_on_a_host_that_is_not_prepared_says_so_instead_of_failing(host):
+    os.unlink(os.path.join(host.tree, ".seamless-sentinel"))
+    result = run(host, "frozen", check=True)
+    assert "failed" not in result
+    assert any("a run would refuse" in str(warning) for warning in result["warnings"])
+
+
+def test_check_mode_of_a_thaw_asks_for_the_same_evidence(host):
+    run(host, "frozen")
+    run(host, "committed")
+    assert "Freeze the other side" in run(host, "thawed", check=True)["msg"]
+    assert "failed" not in run(host, "thawed", check=True, other_side_frozen=True, other_side_run="r")
+    run(host, "thawed", other_side_frozen=True, other_side_run="r")
+
+
 def test_the_whole_way_through_the_module(host):
     assert run(host, "staged")["changed"] is True
     assert run(host, "staged")["changed"] is False

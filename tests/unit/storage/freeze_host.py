@@ -57,7 +57,9 @@ for name in names:
     up = unit["active"] and (not unit["pid"] or alive(unit["pid"]))
     if verb == "show":
         said = (name, "active" if up else "inactive", unit["pid"] if up else 0)
-        sys.stdout.write("Id=%%s\nActiveState=%%s\nMainPID=%%d\n\n" %% said)
+        sys.stdout.write("Id=%%s\nActiveState=%%s\nMainPID=%%d\n" %% said)
+        there = os.path.exists(units + "/" + name + ".json")
+        sys.stdout.write("LoadState=%%s\n\n" %% ("loaded" if there else "not-found"))
     elif verb == "is-active":
         status = 0 if up else 3
     elif verb == "stop":

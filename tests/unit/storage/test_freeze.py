@@ -484,11 +484,28 @@ def test_a_writer_that_does_not_start_again_is_told_and_the_next_thaw_finishes(r
     assert running.active("upload.service")
 
 
+def test_a_thaw_after_the_commit_that_is_finished_later_does_not_start_live_sync(running):
+    running.run("frozen")
+    running.run("committed")
+    running.unit("upload.service", active=False, broken=True)
+    with pytest.raises(FreezeError, match="start upload.service"):
+        running.run("thawed", other_side_frozen=True, other_side_run="r")
+    running.unit("upload.service", active=False)
+    running.run("thawed")
+    assert running.open_again() == {"writable": True, "writer": True, "sync": False}
+
+
 def test_more_paths_than_allowed_undo_the_freeze(running):
     running.touched(*["file-%d" % number for number in range(50)])
     with pytest.raises(FreezeError, match="more than max_delta 10"):
         running.run("frozen", max_delta=10)
     assert running.open_again() == OPEN_AGAIN
+
+
+def test_a_unit_that_does_not_exist_is_told_before_anything_is_touched(running):
+    with pytest.raises(FreezeError, match="uplaod.service is no unit"):
+        running.run("frozen", writers=["upload.service", "uplaod"])
+    assert running.active("upload.service")
 
 
 def test_a_missing_sentinel_stops_the_run_before_anything_is_touched(running):
@@ -542,6 +559,8 @@ def test_a_held_side_has_no_writers_but_takes_the_copy(host):
     with pytest.raises(FreezeError, match="Freeze the other side"):
         host.run("thawed")
     host.run("thawed", other_side_frozen=True, other_side_run="run-1")
+    assert host.active("upload.service")
+    assert host.run("held")["changed"] is False
     assert host.active("upload.service")
 
 
