@@ -31,7 +31,7 @@ help: ## Show the targets
 
 .PHONY: demo
 demo: venv ## Move a storage server under load on machines of its own, and back; prints what was lost and how long it took
-	@lab/demo
+	@python lab/demo.py
 
 .PHONY: test
 test: venv ## Every gate: lint, unit, sanity, package, legs, molecule
@@ -59,7 +59,7 @@ molecule: venv ## The stories on real hosts; S=name for one of them
 
 .PHONY: bench-storage
 bench-storage: venv ## Time the copy, the delta and the others' tools, side by side
-	@tests/bench/storage
+	@python tests/bench/storage.py
 
 .PHONY: build
 build: venv ## The collection as a tarball in build/, installed once to see that it works
