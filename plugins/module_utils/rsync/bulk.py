@@ -164,8 +164,9 @@ class Engine:
             self._copy()
             state = "done"
             if self.count["failed"]:
-                state, message = "failed", "Failed to copy %d paths of %s; see %s." % (
-                    self.count["failed"], self.spec["src"], self.job.path("failed"))
+                first = self.job.lines("failed", 1)[0]
+                state, message = "failed", "Failed to copy %d paths of %s: first %s (%s). All stand in %s." % (
+                    self.count["failed"], self.spec["src"], first["path"], first["reason"], self.job.path("failed"))
         except Stop as stop:
             state, message = stop.state, str(stop)
         except (RsyncError, command.CommandError) as error:
