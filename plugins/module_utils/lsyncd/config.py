@@ -11,7 +11,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.errors i
 MARKER = "-- Managed by seamless.migration.lsyncd_config: edits are lost, whole-file ownership."
 SYNC_NAME = re.compile(r"^[A-Za-z0-9_-]+$")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-SENTINEL_NAME = ".seamless-sentinel"
+# What each side has of its own: carried over, it would make a compare look at one side twice.
+OWN_FILES = ("/.seamless-sentinel", "/.seamless-manifest*")
 KINDS = {"bool": (bool,), "int": (int,), "str": (str,), "list": (list,), "dict": (dict,)}
 
 # Our options, in the order in which they are written, and lsyncd's names for them.
@@ -167,8 +168,8 @@ def sync_table(sync, version, binary=None):
     table["source"] = os.path.realpath(sync["source"])
     table["delete"] = str(sync.get("delete") or "false")
     exclude = list(sync.get("exclude") or [])
-    if binary and "/" + SENTINEL_NAME not in exclude:
-        exclude.insert(0, "/" + SENTINEL_NAME)
+    if binary:
+        exclude = [pattern for pattern in OWN_FILES if pattern not in exclude] + exclude
     table["exclude"] = exclude
     if not exclude:
         del table["exclude"]

@@ -10,7 +10,7 @@ PROGRAM = "/usr/local/lib/seamless-migration/rsync-guard"
 FOLDER = "/etc/seamless-migration/guard"
 STATE = "/var/lib/seamless-migration/guard"
 OPTIONS = ("sentinel", "sentinel_content", "max_delete", "bwlimit_file", "password_file", "rsync",
-           "partial_retries", "full_retries", "retry_interval", "touched_limit_bytes")
+           "partial_retries", "full_retries", "retry_interval", "touched_limit_bytes", "stall_seconds")
 
 
 def link(name, folder=FOLDER):
@@ -27,7 +27,7 @@ def settings(sync):
     if sync.get("password_file"):
         content.setdefault("password_file", sync["password_file"])
     content["source"] = source
-    content["exclude"] = list(sync.get("exclude") or []) + ["/.seamless-sentinel"]
+    content["exclude"] = list(sync.get("exclude") or []) + ["/.seamless-sentinel", "/.seamless-manifest*"]
     content["state_dir"] = given.get("state_dir") or os.path.join(STATE, sync["name"])
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 

@@ -25,6 +25,7 @@ import sys
 import time
 
 OK, SYNTAX, PROTOCOL, AGAIN, PARTIAL, VANISHED, CAPPED = 0, 1, 2, 5, 23, 24, 25
+SHORT = re.compile(rb"-[A-Za-z]+\Z")
 WHOLE_TREE = b"./"  # in `dirty`: it is not known which path failed
 LOG_LIMIT_BYTES = 1 << 20
 DEFAULTS = {
@@ -39,6 +40,7 @@ DEFAULTS = {
     "retry_interval": 30,
     "exclude": [],
     "touched_limit_bytes": 1 << 28,
+    "stall_seconds": 180,
 }
 
 
@@ -353,11 +355,43 @@ def spawn_and_wait(argv):
     return exit_status(os.waitpid(spawn(argv), 0)[1])
 
 
+class Watch:
+    """Ends an rsync that stands still.
+
+    Its processes have been seen to wait for each other for ever on a tree that changes (rsync 3.5.0, with hard links).
+    They keep each other company by 4 bytes a minute, so that rsync's own --timeout never comes.
+    """
+
+    def __init__(self, pid, seconds):
+        self.pid, self.seconds = pid, seconds
+        self.moved, self.since = self.bytes(), time.monotonic()
+        signal.signal(signal.SIGALRM, self.look)
+        interval = max(0.1, min(10, seconds / 4.0))
+        signal.setitimer(signal.ITIMER_REAL, interval, interval)
+
+    def bytes(self):
+        fields = read_bytes("/proc/%d/io" % self.pid).split()
+        return sum(int(value) for name, value in zip(fields[::2], fields[1::2]) if name in (b"rchar:", b"wchar:"))
+
+    def look(self, _number, _frame):
+        moved = self.bytes()
+        if moved - self.moved > 1024:
+            self.moved, self.since = moved, time.monotonic()
+        elif time.monotonic() - self.since > self.seconds:
+            sys.stderr.write("rsync-guard: rsync stood still for %d s and is ended, to be tried again\n" % self.seconds)
+            sys.stderr.flush()
+            os.kill(self.pid, signal.SIGTERM)
+            self.since = time.monotonic()
+
+    def end(self):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 class Run:
     """One call of rsync: its exit status, what it wrote to standard error, the paths that it names as done."""
 
-    def __init__(self, argv, stdin, state_dir):
-        self.argv, self.stdin, self.state_dir = argv, stdin, state_dir
+    def __init__(self, argv, stdin, state_dir, stall_seconds):
+        self.argv, self.stdin, self.state_dir, self.stall_seconds = argv, stdin, state_dir, stall_seconds
         self.rc, self.stderr = None, b""
 
     def execute(self, on_paths=None):
@@ -367,10 +401,12 @@ class Run:
         pid = spawn(self.argv, (stdin, writable, stderr))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: os.kill(pid, signal.SIGTERM))
+        watch = Watch(pid, self.stall_seconds)
         if on_paths:
             os.close(writable)
             read_paths(readable, on_paths)
         self.rc = exit_status(os.waitpid(pid, 0)[1])
+        watch.end()
         os.lseek(stderr, 0, os.SEEK_SET)
         self.stderr = os.read(stderr, LOG_LIMIT_BYTES)
         os.close(stderr)
@@ -417,9 +453,15 @@ class Guard:
             )
         check_sentinel(self.settings)
 
-    def command(self, first=()):
-        """rsync's arguments as lsyncd gave them, without those that are dangerous, with ours; `first` before all."""
+    def command(self, first=(), links=True):
+        """rsync's arguments as lsyncd gave them, without those that are dangerous, with ours; `first` before all.
+
+        links: False takes -H away. A whole run with it was seen to stand still on a tree that changes, see Watch;
+        `hardlinks` names the files that have several names, and the last copy joins them.
+        """
         given = list(first) + [word for word in self.arguments[:-2] if word != b"--ignore-errors"]
+        if not links:
+            given = [word.replace(b"H", b"") if SHORT.match(word) else word for word in given if word != b"--hard-links"]
         ours = []
         if self.settings["max_delete"] is not None and any(word.startswith(b"--del") for word in given):
             ours.append(b"--max-delete=%d" % int(self.settings["max_delete"]))
@@ -467,7 +509,7 @@ class Guard:
         self.state.add_paths(b"hardlinks", linked(self.source, paths))
         if patterns:
             stdin = separator.join(entry.pattern() for entry in entries)
-        run = Run(self.command(), stdin, self.state.folder).execute()
+        run = Run(self.command(), stdin, self.state.folder, self.settings["stall_seconds"]).execute()
         settled = {e.path for e in entries if e.path and (e.deleted or not is_directory(self.source, e.path))}
         status = self.judge(run, settled, set(paths), b"partial", self.settings["partial_retries"])
         if status == OK and patterns:
@@ -481,7 +523,8 @@ class Guard:
             self.state.add_paths(b"hardlinks", linked(self.source, paths), always=False)
 
         before = self.state.paths(b"dirty")
-        run = Run(self.command([b"--out-format=@@ %i |%n"]), stdin, self.state.folder).execute(on_paths)
+        command = self.command([b"--out-format=@@ %i |%n"], links=False)
+        run = Run(command, stdin, self.state.folder, self.settings["stall_seconds"]).execute(on_paths)
         status = self.judge(run, before, {WHOLE_TREE}, b"partial_full", self.settings["full_retries"])
         return run, status
 
@@ -515,7 +558,7 @@ class Guard:
         self.state.count(b"retried", int(time.time()))
         stdin = b"\0".join(retry_patterns(paths, self.source))
         excludes = [b"--exclude=" + os.fsencode(pattern) for pattern in self.settings["exclude"]]
-        run = Run(self.command(excludes), stdin, self.state.folder).execute()
+        run = Run(self.command(excludes), stdin, self.state.folder, self.settings["stall_seconds"]).execute()
         if run.rc in (OK, VANISHED):
             self.state.change_dirty(paths, ())
         elif run.rc == PARTIAL:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from guard_case import PROGRAM, GuardCase
+from guard_case import LIST, PROGRAM, GuardCase
 
 SPEC = importlib.util.spec_from_file_location("rsync_guard", PROGRAM)
 GUARD = importlib.util.module_from_spec(SPEC)
@@ -388,3 +388,27 @@ def test_no_message_of_rsync_makes_the_parser_fail(stderr):
 )
 def test_the_path_in_an_error_message_is_found(line, path):
     assert GUARD.failed_paths(line + b"\n", b"/source", b"/target") == ({path}, True)
+
+
+def test_an_rsync_that_stands_still_is_ended_and_run_again(case):
+    case.configure(stall_seconds=1)
+    case.fake_rsync("exec sleep 50\n")
+    assert case.call("-r") == 5
+    assert b"stood still for 1 s" in case.last.stderr
+
+
+def test_an_rsync_that_moves_bytes_is_not_ended_however_long_it_takes(case):
+    case.configure(stall_seconds=1)
+    moving = "import time\nfor _ in range(8):\n  open('/dev/null', 'wb').write(bytes(5000))\n  time.sleep(0.4)\n"
+    (case.folder / "moving.py").write_text(moving)
+    case.fake_rsync("exec %s -S %s\n" % (sys.executable, case.folder / "moving.py"))
+    assert case.call("-r") == 0
+
+
+def test_a_full_run_goes_without_hard_links_and_a_list_keeps_them(case):
+    case.fake_rsync('printf "%%s\\n" "$@" > %s/argv\n' % case.folder)
+    case.call("-r", "-gXlsWtApoHD", "--hard-links")
+    given = (case.folder / "argv").read_text().split("\n")
+    assert "-gXlsWtApoD" in given and "--hard-links" not in given
+    case.call("-r", "-gXlsWtApoHD", *LIST, stdin=b"/a")
+    assert "-gXlsWtApoHD" in (case.folder / "argv").read_text().split("\n")

@@ -298,7 +298,7 @@ def test_what_the_configuration_says_is_read_back(live):
     assert found["syncs"][0]["name"] == "data"
     assert found["syncs"][0]["source"] == str(live.case.source)
     assert found["syncs"][0]["binary"] == str(live.case.link)
-    assert found["syncs"][0]["exclude"] == ["/.seamless-sentinel"]
+    assert found["syncs"][0]["exclude"] == ["/.seamless-sentinel", "/.seamless-manifest*"]
 
 
 def test_the_module_finds_everything_from_the_configuration(live):
