@@ -4,6 +4,7 @@
 import json
 
 testinfra_hosts = ["ansible://storage_source"]
+RECORD = "/var/lib/seamless-migration/freeze/mol-freeze.json"
 
 
 def test_the_tree_refuses_every_write(host):
@@ -27,9 +28,8 @@ def test_no_dead_man_waits(host):
 
 
 def test_the_record_says_committed(host):
-    state = json.loads(host.file("/var/lib/seamless-migration/freeze/mol-freeze.json").content_string)
-    assert state["state"] == "committed"
-    assert host.file("/var/lib/seamless-migration/freeze/mol-freeze.json").mode == 0o600
+    assert json.loads(host.file(RECORD).content_string)["state"] == "committed"
+    assert host.file(RECORD).mode == 0o600
 
 
 def test_an_operator_cannot_open_it_by_the_thaw_program(host):
@@ -39,7 +39,7 @@ def test_an_operator_cannot_open_it_by_the_thaw_program(host):
 
 
 def test_both_sides_are_equal(host):
-    url = host.ansible.get_variables()["freeze_options"]["trees"][0]["dest_url"]
+    url = json.loads(host.file(RECORD).content_string)["trees"][0]["dest_url"]
     done = host.run(
         "rsync -rlptgoDHAXcn --delete -i --numeric-ids --modify-window=-1 --exclude=/.seamless-sentinel "
         "--password-file=/etc/seamless-migration/rsync.secret /srv/files/ %s", url

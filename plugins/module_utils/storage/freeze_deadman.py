@@ -18,11 +18,11 @@ def unit_name(migration, number):
     return "seamless-thaw-%s-%d" % (migration, number)
 
 
-def _program(paths, run_id, python):
+def _program(paths, run_id, python, number):
     argv = [python, paths.program]
     if paths.root != "/":
         argv += ["--root", paths.root]
-    return argv + ["deadman", paths.migration, run_id]
+    return argv + ["deadman", paths.migration, run_id, str(number)]
 
 
 def _detached(argv, seconds):
@@ -41,10 +41,13 @@ def _detached(argv, seconds):
 
 
 def arm(paths, run_id, seconds, python, number):
-    """Let the thaw program run in `seconds`. Returns dict for disarm(). Raises FreezeError."""
-    argv = _program(paths, run_id, python)
+    """Let the thaw program run in `seconds`. Returns dict for disarm(). Raises FreezeError.
+
+    number: of this arming. A dead-man that was replaced may have fired already and wait for the lock.
+    """
+    argv = _program(paths, run_id, python, number)
     systemd_run = command.which("systemd-run") if os.path.isdir("/run/systemd/system") or paths.root != "/" else None
-    armed = {"deadline": time.time() + seconds, "unit": "", "pid": 0}
+    armed = {"deadline": time.time() + seconds, "unit": "", "pid": 0, "number": number}
     if systemd_run is None:
         armed["pid"] = _detached(argv, seconds)
         armed["started"] = process_started(armed["pid"])

@@ -83,14 +83,19 @@ def doubtful(tree, path_list, seconds):
     return None if None in found else [os.fsencode(path) for path in found]
 
 
-def whole(tree, seconds, max_delete=None):
-    """One full pass over a tree that has no live sync with lists. Returns numbers as dict. Raises FreezeError."""
+def whole(tree, seconds, *, max_delete=None, dry_run=False):
+    """One full pass over a tree that has no live sync with lists.
+
+    dry_run: change nothing. Returns list of output.Change, in a dry run what still differs by size, time or attributes.
+    Raises FreezeError.
+    """
     try:
         rsync = binary.find()
         binary.read_sentinel(tree["path"], tree.get("sentinel") or None)
         argv = [rsync.path] + binary.arguments(rsync, options(tree, seconds), tree["dest_url"])
-        argv += ["-r", "--delete-delay", "--force", "--stats", "--exclude=%s" % binary.OURS]
+        argv += ["-r", "--delete-delay", "--force", "--out-format=%s" % output.OUT_FORMAT, "--exclude=%s" % binary.OURS]
         argv += ["--max-delete=%d" % max_delete] if max_delete is not None else []
+        argv += ["--dry-run"] if dry_run else []
         argv += ["--", binary.with_slash(tree["path"]), binary.with_slash(tree["dest_url"])]
         result = command.run(argv, timeout=seconds, ok=None)
     except (binary.RsyncError, command.CommandError) as error:
@@ -98,7 +103,7 @@ def whole(tree, seconds, max_delete=None):
     verdict = exit_codes.judge(result.rc, result.stderr, True)
     if not verdict.fine:
         raise FreezeError("The last pass over %s failed: %s" % (tree["path"], verdict.sentence()))
-    return output.parse_stats(result.stdout)
+    return output.parse_changes(result.stdout)
 
 
 def canary_name():

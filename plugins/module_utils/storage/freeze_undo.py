@@ -126,23 +126,30 @@ def undo(paths, state, start_writers=None, start_live_sync=True, start=freeze_se
     return problems
 
 
-def fire(paths, run_id, patience=20.0):
+def _is_due(state, run_id, number):
+    """Whether the dead-man of this arming still stands between a frozen host and nobody."""
+    armed = state.get("deadman") or {}
+    return state["state"] in LIVE and state["run_id"] == run_id and number in (armed.get("number"), armed.get("next"))
+
+
+def fire(paths, run_id, number, patience=20.0):
     """The dead-man's deed: open this side when run run_id has frozen it and never committed.
 
-    A process that still holds the lock has `patience` seconds to end; it is killed then, because it was told to give
-    up long ago. Returns what was done, a sentence.
+    number: of the arming; a later arming makes this one void. A process that still holds the lock has `patience`
+    seconds to end; it is killed then, because it was told to give up long ago. Returns what was done, a sentence.
     """
     lock = Lock(paths, "dead-man of " + run_id)
     try:
         lock.acquire(wait=patience)
     except Busy:
         holder = lock.holder()
-        if holder.get("pid") and process_started(holder["pid"]) == holder.get("started"):
+        alive = holder.get("pid") and process_started(holder["pid"]) == holder.get("started")
+        if alive and _is_due(load(paths), run_id, number):
             os.kill(holder["pid"], signal.SIGKILL)
         lock.acquire(wait=patience)
     with lock:
         state = load(paths)
-        if state["state"] not in LIVE or state["run_id"] != run_id:
+        if not _is_due(state, run_id, number):
             return "nothing to do: state %s, run %s" % (state["state"], state["run_id"])
         state["thawed_by"] = "the dead-man, because run %s did not commit in time" % run_id
         problems = undo(paths, state)
@@ -194,12 +201,13 @@ def main(arguments=None):
     parser.add_argument("--root", default="/", help=argparse.SUPPRESS)
     parser.add_argument("action", choices=["deadman", "boot", "now"])
     parser.add_argument("migration")
-    parser.add_argument("run_id", nargs="?", default="")
+    parser.add_argument("run_id", nargs="?", default="", help=argparse.SUPPRESS)
+    parser.add_argument("number", nargs="?", default=0, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     paths = Paths(options.migration, options.root)
     try:
         if options.action == "deadman":
-            said = fire(paths, options.run_id)
+            said = fire(paths, options.run_id, options.number)
         else:
             said = settle(paths) if options.action == "boot" else by_hand(paths)
     except (FreezeError, OSError) as error:

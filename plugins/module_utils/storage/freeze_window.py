@@ -120,8 +120,9 @@ class Window(Staging):
     def _arm(self):
         old = self.state.get("deadman") or {}
         number = int(old.get("number", 0)) + 1
+        self.state["deadman"] = dict(old, next=number)
+        save(self.paths, self.state)
         armed = freeze_deadman.arm(self.paths, self.p["run_id"], self.p["deadman"], self.python, number)
-        armed["number"] = number
         self.state["deadman"] = armed
         save(self.paths, self.state)
         freeze_deadman.disarm(old)
@@ -265,9 +266,15 @@ class Window(Staging):
         )
 
     def _whole_passes(self):
+        """Where no lists are kept, everything is looked at."""
+        limit = self.p["max_delete"]
+        freeze_transfer.for_each(
+            self._unlisted(), lambda tree: freeze_transfer.whole(tree, self._left(), max_delete=limit)
+        )
+
+    def _unlisted(self):
         listed = self._listed()
-        rest = [tree for tree in self.p["trees"] if tree["dest_url"] and tree not in listed]
-        freeze_transfer.for_each(rest, lambda tree: freeze_transfer.whole(tree, self._left(), self.p["max_delete"]))
+        return [tree for tree in self.p["trees"] if tree["dest_url"] and tree not in listed]
 
     def _verify(self):
         """Prove the lists, while the canaries go: they are on no list."""
@@ -281,7 +288,11 @@ class Window(Staging):
         found = freeze_transfer.for_each(
             self._listed(), lambda tree: freeze_transfer.differences(tree, self._list_path(tree), self._left())
         )
-        bad = [(tree["name"], entry) for tree, entries in zip(self._listed(), found) for entry in entries]
+        found += freeze_transfer.for_each(
+            self._unlisted(), lambda tree: freeze_transfer.whole(tree, self._left(), dry_run=True)
+        )
+        trees = self._listed() + self._unlisted()
+        bad = [(tree["name"], entry) for tree, entries in zip(trees, found) for entry in entries]
         if bad:
             raise FreezeError(
                 "%d paths differ after the last copy, first %s: %s (%s)"

@@ -16,6 +16,7 @@ sys.path.insert(0, sys.argv[1])
 from ansible_collections.seamless.migration.plugins.modules import storage_freeze
 from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_state
 root = sys.argv[2]
+sys.argv = sys.argv[:1]
 paths = freeze_state.Paths.__init__
 freeze_state.Paths.__init__ = lambda self, migration, _root="/": paths(self, migration, root)
 storage_freeze.main()

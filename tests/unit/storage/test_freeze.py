@@ -305,7 +305,7 @@ def test_the_dead_man_opens_what_a_dead_controller_left_frozen(running):
 @pytest.mark.parametrize("step", ["deadman", "stop_writers", "stop_live_sync", "verify"])
 def test_the_thaw_program_opens_what_was_left_at_any_step(running, step):
     running.killed("after " + step)
-    assert b"thawed" in thaw_program(running, "deadman", "run-1")
+    assert b"thawed" in thaw_program(running, "deadman", "run-1", "1")
     assert running.open_again() == OPEN_AGAIN
 
 
@@ -316,10 +316,19 @@ def thaw_program(host, action, *words):
 
 def test_the_dead_man_lets_a_committed_side_and_the_freeze_of_another_run_alone(running):
     running.run("frozen")
-    assert b"nothing to do" in thaw_program(running, "deadman", "run-0")
+    assert b"nothing to do" in thaw_program(running, "deadman", "run-0", "1")
     running.run("committed")
-    assert b"nothing to do" in thaw_program(running, "deadman", "run-1")
+    assert b"nothing to do" in thaw_program(running, "deadman", "run-1", "1")
     assert not running.writable()
+
+
+def test_a_dead_man_that_was_replaced_by_a_later_one_does_nothing(running):
+    running.killed("after read_only")
+    running.run("frozen")
+    assert b"nothing to do" in thaw_program(running, "deadman", "run-1", "1")
+    assert not running.writable()
+    assert b"thawed" in thaw_program(running, "deadman", "run-1", "2")
+    assert running.open_again() == OPEN_AGAIN
 
 
 def test_the_dead_man_ends_a_run_that_hangs(running):
@@ -547,6 +556,23 @@ def test_a_tree_without_live_sync_gets_a_full_pass(host):
     assert result["state"] == "drained"
     assert host.text_on_target("a/new") == "new\n"
     assert not os.path.exists(os.path.join(host.target, "gone"))
+
+
+def test_a_difference_after_a_full_pass_undoes_the_freeze(host, monkeypatch):
+    from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_transfer
+
+    host.unit("upload.service")
+    whole = freeze_transfer.whole
+
+    def spoiled(*arguments, **named):
+        if named.get("dry_run"):
+            host.put("extra", "x", where=host.target)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(freeze_transfer, "whole", spoiled)
+    with pytest.raises(FreezeError, match="paths differ after the last copy"):
+        host.run("frozen", tree={"live_sync": {"method": "none"}})
+    assert host.writable() and host.active("upload.service")
 
 
 def test_a_held_side_has_no_writers_but_takes_the_copy(host):
