@@ -333,8 +333,8 @@ class Engine:
         while True:
             attempt += 1
             self._wait_for_turn()
-            worker = workers.Worker(workers.vector(self.plan, partition, None, attempt, dry_run), partition, attempt,
-                                    os.path.join(self.job.path("words"), "single"))
+            argv = workers.vector(self.plan, partition, None, attempt, dry_run=dry_run)
+            worker = workers.Worker(argv, partition, attempt, os.path.join(self.job.path("words"), "single"))
             self.running.append(worker)
             self.throttle.add(worker.pid)
             while worker.poll() is None:
@@ -397,8 +397,9 @@ class Engine:
                 return
             partition, attempt = work
             words = os.path.join(self.job.path("words"), "%d-%d" % (partition.number, attempt))
-            argv = workers.vector(self.plan, partition, self._list(partition), attempt)
-            worker = workers.Worker(argv, partition, attempt, words)
+            pace = workers.pace(partition, self.throttle.kib_per_s)
+            argv = workers.vector(self.plan, partition, self._list(partition), attempt, kib_per_s=pace)
+            worker = workers.Worker(argv, partition, attempt, words, pace)
             self.throttle.add(worker.pid)
             self.running.append(worker)
 
@@ -528,22 +529,23 @@ class Engine:
         if paused != self.throttle.paused or limit != self.throttle.kib_per_s:
             self.throttle.set(limit, paused)
             self.reported = 0.0
+            self._put_back([worker for worker in self.running if worker.pace and (not limit or limit > worker.pace)])
         if paused and self.paused_at is None:
             self.paused_at = now
         elif not paused:
             self.paused_at = None
         elif self.running and now - self.paused_at > _STOPPED_AT_MOST:
-            self._put_back()
+            self._put_back(self.running)
         if now - self.reported >= 1:
             self._report("paused" if paused else "running", "")
 
-    def _put_back(self):
-        """End the rsyncs of a long pause; what they have copied stays, their lists come again."""
-        listed = [worker for worker in self.running if worker.partition.number >= 0]
+    def _put_back(self, victims):
+        """End rsyncs of a long pause, or with a limit of their own that is too low now. What they have copied stays,
+        their lists come again."""
+        listed = [worker for worker in victims if worker.partition.number >= 0 and worker.poll() is None]
         for worker in listed:
             self.throttle.remove(worker.pid)
             worker.end()
-            os.kill(worker.pid, signal.SIGCONT)
             worker.wait(10)
             self.running.remove(worker)
             worker.outcome(self.plan.src, False)
@@ -557,10 +559,6 @@ class Engine:
             self.throttle.stop()
         for worker in self.running:
             worker.end()
-            try:
-                os.kill(worker.pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
         for worker in self.running:
             worker.wait(10)
         if self.ahead is not None:

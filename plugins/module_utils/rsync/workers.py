@@ -2,6 +2,7 @@
 """One rsync over one list: how it is called for each kind of list, and what came of it."""
 
 import os
+import signal
 import subprocess
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import files
@@ -75,9 +76,18 @@ def _lists(plan, partition, path, attempt):
     return words
 
 
-def vector(plan, partition, path, attempt=1, dry_run=False):
-    """The argument vector of the rsync for a list. partition: Partition; path: its file. Returns a list of str."""
-    argv = [plan.rsync.path] + binary.arguments(plan.rsync, _options_for(plan, partition.kind), plan.dest)
+def pace(partition, kib_per_s):
+    """The limit that one rsync is given of its own, in KiB/s: that of all together, so that no burst of one is larger
+    than what all may send. A list of few large files has none, because a raised limit ends those that have."""
+    big = partition.count and partition.bytes // partition.count >= _BIG
+    return 0 if big else kib_per_s
+
+
+def vector(plan, partition, path, attempt=1, *, dry_run=False, kib_per_s=0):
+    """The argument vector of the rsync for a list. partition: Partition; path: its file; kib_per_s: limit of this
+    rsync, 0 for none. Returns a list of str."""
+    options = binary.Options(**dict(vars(_options_for(plan, partition.kind)), bwlimit_kib_per_s=kib_per_s))
+    argv = [plan.rsync.path] + binary.arguments(plan.rsync, options, plan.dest)
     if partition.kind in (TREES, SHALLOW, ROOT, DELETE):
         argv += _whole_lists(plan, partition.kind, path)
     else:
@@ -103,9 +113,11 @@ class Outcome:
 
 
 class Worker:
-    """A running rsync. partition, attempt as given; words: file name without suffix for what it says."""
+    """A running rsync. partition, attempt as given; words: file name without suffix for what it says; pace: its own
+    limit in KiB/s, 0 for none."""
 
-    def __init__(self, argv, partition, attempt, words):
+    def __init__(self, argv, partition, attempt, words, pace=0):
+        self.pace = pace
         self.partition = partition
         self.attempt = attempt
         self.words = words
@@ -122,9 +134,10 @@ class Worker:
         return self.process.poll()
 
     def end(self):
-        """Ask it to end; it leaves no temporary files behind."""
-        if self.process.poll() is None:
-            self.process.terminate()
+        """Ask it to end, stopped or not; it leaves no temporary files behind."""
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
 
     def wait(self, timeout):
         try:

@@ -235,7 +235,7 @@ def big(src):
 def test_the_limit_holds_for_all_workers_together(copy, big):
     copy.run("started", bwlimit_kib_per_s=4096, workers=6, partition_files=10)
     first = copy.wait(lambda answer: answer["progress"].get("sent_bytes", 0) > 4 << 20)["progress"]
-    last = copy.wait(lambda answer: answer["progress"]["at"] > first["at"] + 3)["progress"]
+    last = copy.wait(lambda answer: answer["progress"]["at"] > first["at"] + 5)["progress"]
     rate = (last["sent_bytes"] - first["sent_bytes"]) / (last["at"] - first["at"])
     assert 0.8 * (4 << 20) < rate < 1.1 * (4 << 20)
 
@@ -255,7 +255,7 @@ def test_a_paused_copy_sends_nothing_and_goes_on(copy, big, dest):
     copy.wait(lambda answer: answer["progress"].get("sent_bytes", 0) > 1 << 20)
     assert copy.run("paused")["state"] == "paused"
     assert not copy.run("paused")["changed"]
-    time.sleep(0.5)
+    time.sleep(2)
     before = copy.status()["progress"]["sent_bytes"]
     time.sleep(1.5)
     assert copy.status()["progress"]["sent_bytes"] == before
