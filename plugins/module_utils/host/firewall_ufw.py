@@ -18,6 +18,7 @@ BACKEND = "ufw"
 # (IP version, where ufw keeps the rules of that version: since 0.36, before)
 _FILES = ((4, ("/etc/ufw/user.rules", "/lib/ufw/user.rules")), (6, ("/etc/ufw/user6.rules", "/lib/ufw/user6.rules")))
 _TUPLE = re.compile(r"^### tuple ### (.*)$", re.M)
+_ACTIONS = {"allow": "accept", "deny": "deny", "reject": "deny"}  # `limit` accepts, but not always
 _CHAINS = {4: ("iptables", "ufw-user-input"), 6: ("ip6tables", "ufw6-user-input")}
 
 
@@ -36,7 +37,7 @@ def _ports(text):
     return pairs
 
 
-def parse_tuple(line, version):
+def parse_tuple(line):
     """One `### tuple ###` line of user.rules -> (list of Rule, comment). None for rules about other traffic.
 
     Its form: ACTION PROTOCOL DPORT DST SPORT SRC [DAPP SAPP] DIRECTION [comment=HEX] (ufw, src/backend_iptables.py).
@@ -44,7 +45,7 @@ def parse_tuple(line, version):
     words = line.split()
     comment = ""
     if words and words[-1].startswith("comment="):
-        comment = files.text(binascii.unhexlify(words.pop()[len("comment="):]))
+        comment = files.text(binascii.unhexlify(words.pop()[len("comment=") :]))
     if len(words) not in (7, 9):
         return None
     action, protocol, dport, dst, sport, src = words[:6]
@@ -52,7 +53,7 @@ def parse_tuple(line, version):
     if action.startswith("route:") or not direction.startswith("in"):
         return None
     anywhere = ("0.0.0.0/0", "::/0", "any")
-    judged = "accept" if action.split("_")[0] == "allow" else "deny"
+    judged = _ACTIONS.get(action.split("_")[0], "maybe")
     if dst not in anywhere or sport != "any" or direction != "in":
         judged = "maybe"
     try:
@@ -61,8 +62,7 @@ def parse_tuple(line, version):
     except ValueError:
         return [Rule("maybe", text=line)], comment
     rules = [
-        Rule(judged, protocol=None if protocol == "any" else protocol, ports=pair, source=source,
-             text="%s (v%d)" % (" ".join(words), version))
+        Rule(judged, protocol=None if protocol == "any" else protocol, ports=pair, source=source, text=" ".join(words))
         for pair in ports
     ]
     return rules, comment
@@ -116,7 +116,7 @@ class Ufw:
             for path in paths:
                 content = files.read(self._root + path) if content is None else content
             for number, line in enumerate(_TUPLE.findall(files.text(content or b"")), 1):
-                parsed = parse_tuple(line, version)
+                parsed = parse_tuple(line)
                 if parsed:
                     found.append(Entry(version, number, *parsed))
         return found
@@ -215,7 +215,7 @@ class Ufw:
                 source = network_text(asker) if asker else ("0.0.0.0/0" if version == 4 else "::/0")
                 anywhere = "0.0.0.0/0" if version == 4 else "::/0"
                 words = ("allow", request.protocol, request.port_text(":"), anywhere, "any", source, "in")
-                lines.append("ufw v%d: %s (v%d)" % (version, " ".join(words), version))
+                lines.append("ufw v%d: %s" % (version, " ".join(words)))
         return sorted(set(lines))
 
     @staticmethod
@@ -236,9 +236,7 @@ class Ufw:
     def _open_anyway(self, entries, request):
         found = []
         for version in self._versions(entries, None):
-            verdict, entry, _ = self.judge(
-                entries, version, request, None, lambda item: item.comment == tag(request)
-            )
+            verdict, entry, _ = self.judge(entries, version, request, None, lambda item: item.comment == tag(request))
             if verdict == "accept":
                 found.append(entry.rules[0].text if entry else "default allow (incoming)")
         if not found:
@@ -295,7 +293,9 @@ class Ufw:
         if path is None:
             return
         text = self._run([path, "-S", chain]).stdout
-        wanted = ["-p %s" % request.protocol, "--dport %s" % request.port_text(":"), "-j ACCEPT"]
+        # A range goes through `-m multiport --dports`.
+        option = "--dport" if request.ports[0] == request.ports[1] else "--dports"
+        wanted = ["-p %s" % request.protocol, "%s %s" % (option, request.port_text(":")), "-j ACCEPT"]
         if asker is not None:
             wanted.append("-s %s" % asker)
         if not any(all(re.search(re.escape(w) + r"(\s|$)", line) for w in wanted) for line in text.splitlines()):

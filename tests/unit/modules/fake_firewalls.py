@@ -186,6 +186,7 @@ class FakeUfw:
             action, protocol, port, _, _, source = rule.split()[:6]
             source = "" if source.endswith("/0") else "-s %s " % (source if "/" in source else source + "/32")
             target = "ACCEPT" if action == "allow" else "DROP"
-            matches = "-p %s -m %s --dport %s" % (protocol, protocol, port)
+            match = "multiport --dports" if ":" in port else "%s --dport" % protocol
+            matches = "-p %s -m %s %s" % (protocol, match, port)
             lines.append("-A ufw-user-input %s%s -j %s" % (source, matches, target))
         return "\n".join(lines)

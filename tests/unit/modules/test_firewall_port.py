@@ -569,14 +569,14 @@ def test_inactive_ufw_filters_nothing(tmp_path):
     [
         ("allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in", "accept", ""),
         ("allow_log tcp 22 0.0.0.0/0 any 0.0.0.0/0 in", "accept", ""),
-        ("limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in", "deny", ""),
+        ("limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in", "maybe", ""),
         ("allow tcp 22 10.1.1.1 any 0.0.0.0/0 in", "maybe", ""),
         ("allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in_eth1", "maybe", ""),
         ("deny any any 0.0.0.0/0 any 10.0.0.0/8 in comment=6120622063", "deny", "a b c"),
     ],
 )
 def test_ufw_tuples_are_read(line, action, comment):
-    rules, found = parse_tuple(line, 4)
+    rules, found = parse_tuple(line)
     assert (rules[0].action, found) == (action, comment)
 
 
@@ -584,7 +584,7 @@ def test_ufw_tuples_are_read(line, action, comment):
     "line", ["allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 out", "route:allow any any 0.0.0.0/0 any 1.2.3.4 in"]
 )
 def test_ufw_tuples_about_other_traffic_are_left_out(line):
-    assert parse_tuple(line, 4) is None
+    assert parse_tuple(line) is None
 
 
 def test_old_iptables_that_denies_is_told_as_unsupported(tmp_path):
