@@ -272,6 +272,9 @@ def test_a_namespace_made_before_staging_gets_the_mounts_of_the_tree(host):
     host.run("frozen")
     probe = ["nsenter", "-t", str(inside.pid), "-m", "touch", os.path.join(host.tree, "around")]
     assert subprocess.run(probe, stderr=subprocess.PIPE, check=False).returncode == 1
+    probe[-1] = os.path.join(host.private, "data", "reverse")
+    assert subprocess.call(probe) == 0
+    assert os.path.exists(os.path.join(host.tree, "reverse"))
 
 
 @pytest.mark.parametrize("step", STEPS)
