@@ -122,7 +122,7 @@ GROUPS = {
     "unit": (unit_gates, 1, False),
     "sanity": (sanity_gates, 1, True),
     "package": (package_gates, 1, True),
-    "legs": (leg_gates, 2, True),
+    "legs": (leg_gates, 1, True),  # both work on the same machine: the jobs of cron, the state of the collection
     "molecule": (molecule_gates, 1, False),
 }
 
