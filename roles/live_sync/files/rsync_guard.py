@@ -461,7 +461,8 @@ class Guard:
         """
         given = list(first) + [word for word in self.arguments[:-2] if word != b"--ignore-errors"]
         if not links:
-            given = [word.replace(b"H", b"") if SHORT.match(word) else word for word in given if word != b"--hard-links"]
+            given = [word for word in given if word != b"--hard-links"]
+            given = [word.replace(b"H", b"") if SHORT.match(word) else word for word in given]
         ours = []
         if self.settings["max_delete"] is not None and any(word.startswith(b"--del") for word in given):
             ours.append(b"--max-delete=%d" % int(self.settings["max_delete"]))
