@@ -373,6 +373,14 @@ def test_too_little_room_is_told_before_anything_is_copied(copy, src, dest):
         copy.run(dest_free_inodes=10)
 
 
+def test_too_little_room_on_a_daemon_s_side_is_told_too(tmp_path, big, dest):
+    dest.mkdir()
+    with Daemon(tmp_path, dest) as daemon:
+        copy = Copy(tmp_path, big, daemon.url, password_file=daemon.password_file)
+        with pytest.raises(binary.RsyncError, match="needs at least .* bytes"):
+            copy.run(dest_free_bytes=16 << 20, partition_files=8)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     place = tmp_path / "small"
