@@ -159,15 +159,6 @@ options:
       - Seconds for which a broken connection is tried again before the copy fails. It can go on later all the same.
     type: int
     default: 900
-  partitioner:
-    description:
-      - What cuts the tree into parts. V(walk) is this module's own walk with several threads. V(fpart) lets C(fpart)
-        list the
-        tree. V(auto) is V(walk), which reads a cold tree several times as fast and sees links and attributes in the
-        same pass.
-    type: str
-    default: auto
-    choices: [auto, fpart, walk]
   partition_files:
     description:
       - Most files of one part.
@@ -386,7 +377,6 @@ def argument_spec():
         "ionice_level": {"type": "int", "default": 4},
         "io_timeout": {"type": "int", "default": 60},
         "retry_for": {"type": "int", "default": 900},
-        "partitioner": {"type": "str", "default": "auto", "choices": ["auto", "fpart", "walk"]},
         "partition_files": {"type": "int", "default": 2000},
         "rescan": {"type": "str", "default": "quick", "choices": ["quick", "full"]},
         "dest_free_bytes": {"type": "int"},

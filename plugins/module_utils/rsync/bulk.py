@@ -44,7 +44,7 @@ DEFAULTS = {
     "acls": True, "sparse": True, "delete": False, "max_delete": 1000, "sentinel": None, "frozen": False, "nice": 0,
     "ionice_class": None, "ionice_level": 4, "password_file": None, "rsh": None, "io_timeout": 60, "retry_for": 900,
     "dest_free_bytes": None, "dest_free_inodes": None, "partition_files": 2000, "partition_bytes": 256 << 20,
-    "partitioner": "auto", "rescan": "quick", "rsync_path": None,
+    "rescan": "quick", "rsync_path": None,
 }
 # A change of one of these makes an unfinished run useless.
 IDENTITY = ("src", "dest", "exclude", "hard_links", "xattrs", "acls")

@@ -14,7 +14,7 @@ _NOTHING = {"files": 0, "bytes": 0, "created": 0, "deleted": 0, "vanished": 0, "
             "bytes_per_s": 0}
 # Options that go into the spec of a job as they are.
 _PLAIN = ("workers", "read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
-          "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for", "partitioner",
+          "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
           "partition_files", "rescan", "dest_free_bytes", "dest_free_inodes")
 # (option, least, most)
 _RANGES = (("workers", 1, 64), ("read_ahead", 0, 256), ("nice", 0, 19), ("ionice_level", 0, 7),

@@ -86,7 +86,7 @@ class Copy:
         }
         for name in ("read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
                      "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
-                     "partitioner", "rescan", "dest_free_bytes", "dest_free_inodes"):
+                     "rescan", "dest_free_bytes", "dest_free_inodes"):
             self.params[name] = bulk.DEFAULTS[name]
         self.params.update(workers=4, partition_files=40, sentinel=".seamless-sentinel")
         self.params.update(options)
