@@ -16,7 +16,7 @@ WITHOUT_HEADER = re.compile(
     r"(^|/)(LICENSE|CHANGELOG\.md|changelog\.yaml|\.gitkeep)$|^tests/sanity/ignore-.*\.txt$|\.(json|jsonl|png|svg)$"
 )
 ALIEN = (
-    (re.compile(r"(?<![\w.}/-])/(?:home|Users|work|workspace|builds)/"), "a path of one machine"),
+    (re.compile(r"(?<![\w.}/-])/(?:Users|work|workspace|builds)/"), "a path of one machine"),
     (re.compile(r"/\.(?:pyenv|asdf|rbenv)/"), "a folder of a version manager"),
     (re.compile(r"\b(?:(?:deb|security|ftp)\.debian|pythonhosted)\.org\b|\bpypi\.org/simple\b"), "a registry host"),
 )
