@@ -51,6 +51,25 @@ def read_pid(path):
     return pid if process_started(pid) is not None else 0
 
 
+def pid_naming(path):
+    """pid of a process that was started with path (str) as one of its arguments; else 0.
+
+    A daemon that was restarted can have lost its pidfile to the one before it, which took it away when it ended.
+    """
+    wanted = os.fsencode(path)
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            with open("/proc/%s/cmdline" % entry, "rb") as stream:
+                words = stream.read().split(b"\0")
+        except OSError:
+            continue
+        if os.path.basename(words[0]) == b"lsyncd" and wanted in words:
+            return int(entry)
+    return 0
+
+
 def boot_ticks():
     """Now, in clock ticks since boot: comparable with process_started()."""
     with open("/proc/uptime") as stream:

@@ -98,7 +98,8 @@ class Side:
         pids = set()
         units = []
         for sync in self._syncs():
-            pid = freeze_drain.read_pid(sync["pidfile"]) if sync.get("pidfile") else 0
+            path = sync.get("pidfile")
+            pid = (freeze_drain.read_pid(path) or freeze_drain.pid_naming(path)) if path else 0
             if pid:
                 pids.add(pid)
             else:

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""lsyncd is found although its pidfile is gone."""
+
+import subprocess
+import sys
+
+from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_drain
+
+
+def test_an_lsyncd_without_its_pidfile_is_found_by_its_arguments(tmp_path):
+    pidfile = str(tmp_path / "lsyncd.pid")
+    assert freeze_drain.pid_naming(pidfile) == 0
+    process = subprocess.Popen(["lsyncd", "-c", "input()", pidfile], executable=sys.executable, stdin=subprocess.PIPE)
+    try:
+        assert freeze_drain.read_pid(pidfile) == 0
+        assert freeze_drain.pid_naming(pidfile) == process.pid
+    finally:
+        process.communicate(b"\n")
+    assert freeze_drain.pid_naming(pidfile) == 0
