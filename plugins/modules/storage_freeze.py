@@ -67,10 +67,10 @@ options:
       - V(held) stops and blocks the writers while the tree stays writable, for the target before the cutover.
         A side that has taken over since is left alone.
       - V(absent) removes what V(staged) laid. It refuses while this side is closed.
-      - V(info) changes nothing.
+      - V(read) changes nothing.
     type: str
-    choices: [staged, frozen, committed, thawed, held, absent, info]
-    default: info
+    choices: [staged, frozen, committed, thawed, held, absent, read]
+    default: read
   trees:
     description: The trees that are frozen together.
     type: list
@@ -279,7 +279,7 @@ notes:
 
 EXAMPLES = r"""
 - name: Do everything slow ahead of the window, and predict it
-  seamless.migration.storage_freeze: &freeze
+  seamless.migration.storage_freeze:
     migration: files2026
     run_id: cutover-1
     state: staged
@@ -298,15 +298,41 @@ EXAMPLES = r"""
 
 - name: Freeze, drain and prove the source
   seamless.migration.storage_freeze:
-    <<: *freeze
+    migration: files2026
+    run_id: cutover-1
     state: frozen
+    writers: [upload.service]
+    trees:
+      - name: data
+        path: /srv/files
+        dest_url: rsync://migration@192.0.2.20:873/data/
+        password_file: /etc/seamless-migration/rsync.password
+        live_sync:
+          method: lsyncd
+          service: [lsyncd.service]
+          pidfile: /run/lsyncd.pid
+          log_file: /var/log/lsyncd/lsyncd.log
+          guard_state_dir: /var/lib/seamless-migration/guard/data
     budget: 60
     deadman: 180
 
 - name: Leave the source for good
   seamless.migration.storage_freeze:
-    <<: *freeze
+    migration: files2026
+    run_id: cutover-1
     state: committed
+    writers: [upload.service]
+    trees:
+      - name: data
+        path: /srv/files
+        dest_url: rsync://migration@192.0.2.20:873/data/
+        password_file: /etc/seamless-migration/rsync.password
+        live_sync:
+          method: lsyncd
+          service: [lsyncd.service]
+          pidfile: /run/lsyncd.pid
+          log_file: /var/log/lsyncd/lsyncd.log
+          guard_state_dir: /var/lib/seamless-migration/guard/data
 
 - name: Open the source again after a rollback has frozen the target
   seamless.migration.storage_freeze:
@@ -441,8 +467,8 @@ ARGUMENTS = {
     "run_id": {"type": "str", "required": True},
     "state": {
         "type": "str",
-        "choices": ["staged", "frozen", "committed", "thawed", "held", "absent", "info"],
-        "default": "info",
+        "choices": ["staged", "frozen", "committed", "thawed", "held", "absent", "read"],
+        "default": "read",
     },
     "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE},
     "writers": STRINGS,
@@ -469,7 +495,7 @@ ARGUMENTS = {
 
 VERBS = {
     "staged": "stage", "frozen": "freeze", "committed": "commit", "thawed": "thaw", "held": "hold",
-    "absent": "clean up after", "info": "look at",
+    "absent": "clean up after", "read": "look at",
 }
 
 

@@ -34,7 +34,7 @@ AFTER = {"frozen": "drained", "absent": "none", "staged": "staged", "committed":
 
 
 class Freeze(Window):
-    """The states `committed`, `thawed`, `held`, `absent` and `info`, and check mode."""
+    """The states `committed`, `thawed`, `held`, `absent` and `read`, and check mode."""
 
     def committed(self):
         """drained -> committed, for good. Returns result. Raises FreezeError when this run has not drained it."""
@@ -181,7 +181,7 @@ class Freeze(Window):
             self.state = empty(self.p["migration"])
         return self._finish()
 
-    def info(self):
+    def read(self):
         """What is so now; changes nothing. Returns result."""
         self._load()
         if self.p["trees"]:

@@ -54,7 +54,7 @@ def run(host, state, check=False, **changes):
 
 def everything(folder):
     found = {}
-    for top, _, names in os.walk(folder):
+    for top, _unused, names in os.walk(folder):
         for name in names:
             path = os.path.join(top, name)
             if not name.endswith(".lock"):
@@ -69,7 +69,7 @@ def test_check_mode_tells_the_plan_and_touches_nothing(host):
     assert result["changed"] is True
     assert "stop and block upload.service" in result["plan"]
     assert "make %s read-only" % host.tree in result["plan"]
-    assert "plan" not in run(host, "info")
+    assert "plan" not in run(host, "read")
     assert (everything(host.root), everything(host.tree)) == before
     assert [call for call in host.calls() if not call.startswith("show")] == []
     assert host.active("upload.service")
@@ -164,7 +164,7 @@ def test_the_documentation_and_the_arguments_agree(host):
     options = yaml.safe_load(storage_freeze.DOCUMENTATION)["options"]
     compare(options, storage_freeze.ARGUMENTS)
     returned = set(yaml.safe_load(storage_freeze.RETURN)) - {"plan"}
-    assert set(run(host, "info")) - {"changed", "diff", "invocation"} == returned
+    assert set(run(host, "read")) - {"changed", "diff", "invocation"} == returned
 
 
 def compare(documented, accepted):

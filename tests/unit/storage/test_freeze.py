@@ -178,7 +178,7 @@ def test_a_shared_mapping_is_a_way_to_write(running):
     ready = os.path.join(running.folder, "ready")
     running.spawn([sys.executable, "-S", "-c", code, os.path.join(running.tree, "mapped"), ready])
     assert wait_until(lambda: os.path.exists(ready))
-    found = running.run("info")["open_files"]
+    found = running.run("read")["open_files"]
     assert ("mapped", "mapped") in [(entry["how"], entry["path"]) for entry in found]
     with pytest.raises(FreezeError, match="maps data:/mapped"):
         running.run("frozen")
@@ -633,7 +633,7 @@ def test_absent_takes_away_everything_that_was_laid(running):
         running.run("absent")
     running.run("thawed")
     running.run("absent")
-    left = [os.path.join(folder, name) for folder, _, names in os.walk(running.root) for name in names]
+    left = [os.path.join(folder, name) for folder, _unused, names in os.walk(running.root) for name in names]
     assert [path for path in left if not path.endswith(".lock")] == []
     assert running.tree not in [os.fsdecode(entry.point) for entry in freeze_mounts.mounts_of()]
     assert running.open_again() == OPEN_AGAIN
