@@ -16,7 +16,8 @@ description:
   - No sentence holds the secret.
 options:
   _input:
-    description: The inputs C(name), C(trees), C(sources), C(targets), C(secret), C(port), C(freeze_budget) and C(hooks).
+    description: >-
+      The inputs C(name), C(trees), C(sources), C(targets), C(secret), C(port), C(freeze_budget) and C(hooks).
     type: dict
     required: true
 """

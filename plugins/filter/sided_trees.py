@@ -54,7 +54,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    Trees with C(name), C(path), C(private_path), C(require_mountpoint), C(exclude), C(dest_url), C(live_sync) and the keys of O(extra).
+    Trees with C(name), C(path), C(private_path), C(require_mountpoint), C(exclude), C(dest_url), C(live_sync)
+    and the keys of O(extra).
   type: list
   elements: dict
 """
@@ -65,7 +66,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.sides i
 
 def _filter(trees, side, *, url="", extra=None, live_sync=None, touched=None):
     try:
-        return sided_trees(trees, side, url, extra, live_sync, touched)
+        return sided_trees(trees, side, url=url, extra=extra, live_sync=live_sync, touched=touched)
     except ValueError as error:
         raise AnsibleFilterError("sided_trees: %s" % error) from error
 

@@ -9,8 +9,8 @@ module: storage_info
 short_description: Tell what a storage host is and what lies in its trees
 version_added: 0.1.0
 description:
-  - Reads what has to be known before a storage server is moved. It reads versions, the clock, accounts, kernel limits, file systems,
-    free space and inodes, hard links, and files that are open for writing.
+  - Reads what has to be known before a storage server is moved. It reads versions, the clock, accounts, kernel limits,
+    file systems, free space and inodes, hard links, and files that are open for writing.
   - Changes nothing.
 author:
   - The seamless.migration authors (@seamless-migration)
@@ -67,13 +67,15 @@ EXAMPLES = r"""
 RETURN = r"""
 host:
   description:
-    - Facts of the host. C(clock) is seconds since 1970; C(rsync), C(lsyncd) and C(python) are versions, null for what is not installed;
-      C(users) and C(groups) map names to numbers; C(inotify) has the kernel's limits; C(units) the state of the units asked for.
+    - Facts of the host. C(clock) is seconds since 1970; C(rsync), C(lsyncd) and C(python) are versions, null for
+      what is not installed; C(users) and C(groups) map names to numbers; C(inotify) has the kernel's limits; C(units)
+      the state of the units asked for.
   type: dict
   returned: always
 trees:
   description:
-    - One entry a tree, in the order asked for. C(counts) is there when O(walk_seconds) is set, C(open_files) when O(open_files) is.
+    - One entry a tree, in the order asked for. C(counts) is there when O(walk_seconds) is set,
+      C(open_files) when O(open_files) is.
   type: list
   elements: dict
   returned: always

@@ -30,7 +30,7 @@ def mounts(mountinfo="/proc/self/mountinfo"):
     found = []
     with open(mountinfo, errors="surrogateescape") as stream:
         for line in stream:
-            before, _, after = line.rstrip("\n").partition(" - ")
+            before, _separator, after = line.rstrip("\n").partition(" - ")
             fields, tail = before.split(" "), after.split(" ")
             options = sorted(set(fields[5].split(",")) | set(tail[2].split(",")))
             if "ro" in fields[5].split(","):  # the mount's own flag wins over the file system's
@@ -121,7 +121,9 @@ def tree_facts(path, walk_seconds, table=None):
 def open_for_writing(path):
     """Processes that have files below path open, or mapped, for writing. Returns a list of {"pid", "name", "path"}."""
     found = holders([("tree", Tree(path, PRIVATE))])
-    return [{"pid": one.pid, "name": one.name, "path": os.fsdecode(one.relative)} for one in found if one.how != "bypass"]
+    return [
+        {"pid": one.pid, "name": one.name, "path": os.fsdecode(one.relative)} for one in found if one.how != "bypass"
+    ]
 
 
 def version_of(argv):

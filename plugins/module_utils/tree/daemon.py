@@ -128,8 +128,9 @@ class Daemon:
     def differing(self, root, paths, exact_times=True):
         """What a transfer of these entries of root (str) would change there.
 
-        paths: list of bytes, relative, in root; those that go meanwhile are left out. exact_times: to the nanosecond instead of the second, where
-        rsync can. Content is compared. Returns dict as itemized() does, of what differs only.
+        paths: list of bytes, relative, in root; those that go meanwhile are left out. exact_times: to the nanosecond
+        instead of the second, where rsync can. Content is compared. Returns dict as itemized() does, of what
+        differs only.
         """
         answer = self._run(
             self._asked

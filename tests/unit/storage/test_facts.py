@@ -69,8 +69,9 @@ def test_host_facts_name_versions_limits_and_accounts():
 
 def test_a_file_open_for_writing_is_found_with_its_process(tmp_path):
     with open(str(tmp_path / "log"), "w"), open(str(tmp_path / "log")):
-        holder = subprocess.Popen([sys.executable, "-c", "import sys; f = open(sys.argv[1], 'a'); print(1, flush=True); input()",
-                                   str(tmp_path / "log")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        hold = "import sys; f = open(sys.argv[1], 'a'); print(1, flush=True); input()"
+        command = [sys.executable, "-c", hold, str(tmp_path / "log")]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         holder.stdout.readline()
         found = facts.open_for_writing(str(tmp_path))
         holder.communicate(b"\n")

@@ -13,7 +13,7 @@ def test_each_side_sees_its_own_path():
 
 
 def test_the_url_names_the_daemon_module_of_the_tree():
-    tree = sided_trees(TREES, "source", "rsync://migration@new:873", {"password_file": "/p"})[0]
+    tree = sided_trees(TREES, "source", url="rsync://migration@new:873", extra={"password_file": "/p"})[0]
     assert tree == {
         "name": "data",
         "path": "/srv/old",
