@@ -369,10 +369,10 @@ def _race(path, barrier, results):
 
 def test_of_many_runs_at_once_exactly_one_gets_it(lock):
     barrier, results = multiprocessing.Barrier(8), multiprocessing.Queue()
-    runs = [multiprocessing.Process(target=_race, args=(lock.path, barrier, results)) for _ in range(8)]
+    runs = [multiprocessing.Process(target=_race, args=(lock.path, barrier, results)) for _unused in range(8)]
     for run in runs:
         run.start()
-    outcome = sorted(results.get(timeout=30) for _ in runs)
+    outcome = sorted(results.get(timeout=30) for _unused in runs)
     for run in runs:
         run.join()
     assert outcome == ["got"] + ["refused"] * 7

@@ -130,7 +130,7 @@ class Plan:
         ledger.write(self.entries(ledger, finished=False))
         for argv, stdin in self.first:
             host.run(argv, stdin=stdin, timeout=120)
-        for path, (_, after, mode) in sorted(self.edits.items()):
+        for path, (_unused, after, mode) in sorted(self.edits.items()):
             if after is None:
                 files.remove(path)
                 continue
@@ -146,7 +146,7 @@ class Plan:
 
     def diff(self):
         diffs = []
-        for path, (before, after, _) in sorted(self.edits.items()):
+        for path, (before, after, _unused) in sorted(self.edits.items()):
             diffs.append(_pair(path if before is not None else "/dev/null", path if after is not None else "/dev/null",
                                files.text(before or b""), files.text(after or b"")))
         diffs += [_pair(old, new, old + "\n", new + "\n") for old, new in self.renames]

@@ -71,7 +71,7 @@ def _below_cron(process, everyone):
     if _CGROUP.search(process.group):
         return process.name.lower() not in _DAEMONS  # also what outlived a restart of cron
     parent = everyone.get(process.parent)
-    for _ in range(64):
+    for _unused in range(64):
         if parent is None:
             return False
         if parent.name.lower() in _DAEMONS:

@@ -201,7 +201,7 @@ def _require_definition(definition):
     contents = definition.get("files")
     sound = _NAME.match(name) and isinstance(contents, dict) and name in contents
     for path in contents if sound else ():
-        folder, _, last = path.rpartition("/")
+        folder, _unused, last = path.rpartition("/")
         unit = folder[: -len(".d")] if folder.endswith(".d") else folder or last
         if not _UNIT.match(unit) or last in ("", ".", "..") or last.startswith(".") or (folder and "/" in folder):
             sound = False

@@ -105,7 +105,7 @@ def run(argv, timeout=60, *, env=None, stdin=b"", ok=(0,), cwd=None, leaves_daem
     """
     argv = [str(word) for word in argv]
     with contextlib.ExitStack() as stack:
-        outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(2)] if leaves_daemon else []
+        outputs = [stack.enter_context(tempfile.TemporaryFile()) for _unused in range(2)] if leaves_daemon else []
         try:
             process = subprocess.Popen(
                 argv,

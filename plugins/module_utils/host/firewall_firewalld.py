@@ -43,7 +43,7 @@ def parse_zone(text):
         if rich and line.strip().startswith("rule"):
             zone["rich"].append(line.strip())
             continue
-        key, _, value = line.strip().partition(":")
+        key, _unused, value = line.strip().partition(":")
         rich = key == "rich rules"
         if key in _LISTS:
             zone[key] = value.split()
@@ -53,13 +53,13 @@ def parse_zone(text):
 
 
 def _port_range(text):
-    first, _, last = text.partition("-")
+    first, _unused, last = text.partition("-")
     return int(first), int(last or first)
 
 
 def port_rule(text, origin=None):
     """ "873/tcp" -> Rule."""
-    ports, _, protocol = text.partition("/")
+    ports, _unused, protocol = text.partition("/")
     return Rule("accept", protocol=protocol, ports=_port_range(ports), text=origin or "port %s" % text)
 
 
@@ -299,7 +299,7 @@ class Firewalld:
         """Texts of all rules that concern the request, one line a rule, for diff and result."""
         lines = []
         for layer in self.layers:
-            for zone in sorted({zone for zone, _ in pairs}):
+            for zone in sorted({zone for zone, _unused in pairs}):
                 for rule in self.rules(layer, zone):
                     if any(rule.touches(request, asker) for asker in request.askers):
                         lines.append("%s %s: %s" % (zone, layer, rule.text))
@@ -331,7 +331,7 @@ class Firewalld:
         if request.state == "absent":
             gone = [entry for entry in gone if request.concerns(_network(entry))]
         plan.forgotten = list(gone)
-        plan.zones = sorted({zone for zone, _ in pairs} | {entry["zone"] for entry in gone})
+        plan.zones = sorted({zone for zone, _unused in pairs} | {entry["zone"] for entry in gone})
         shown = [(zone, None) for zone in plan.zones or ([request.zone] if request.zone else [self._default_zone()])]
         plan.before = self._state(shown, request)
         after = list(plan.before)
@@ -380,7 +380,7 @@ class Firewalld:
             "%s %s: %s" % (e["zone"], self.layers[0], _item_line(request, e)) for e in ledger.made(self.name, request)
         }
         found = []
-        for zone, _ in shown:
+        for zone, _unused in shown:
             for rule in self.rules(self.layers[0], zone):
                 line = "%s %s: %s" % (zone, self.layers[0], rule.text)
                 wide = rule.source is None or request.state == "absent"

@@ -144,7 +144,7 @@ class Nftables:
         kept = []
         for rule in ours:
             network = rule_network(rule)
-            verdict, _, _ = ruleset.judge(key, self._probe(request, network))
+            verdict, _unused, _unused = ruleset.judge(key, self._probe(request, network))
             if network in askers and network not in kept and verdict == "accept":
                 kept.append(network)
             else:
@@ -191,7 +191,7 @@ class Nftables:
         for key in ruleset.input_chains():
             rules = self._ours(ruleset, key, request)
             for asker in request.askers:
-                verdict, place, _ = ruleset.judge(key, self._probe(request, asker))
+                verdict, place, _unused = ruleset.judge(key, self._probe(request, asker))
                 if verdict == "accept" and place is not None and place not in rules:
                     rules = rules + [place]
             for rule in rules:
@@ -203,7 +203,7 @@ class Nftables:
     def _open_anyway(self, ruleset, keys, request):
         probe = self._probe(request, None)
         verdicts = [ruleset.judge(key, probe, lambda rule: rule.get("comment") == tag(request)) for key in keys]
-        if any(verdict != "accept" for verdict, _, _ in verdicts):
+        if any(verdict != "accept" for verdict, _unused, _unused in verdicts):
             return []
         texts = [self._text(key, v[1]) if v[1] else "policy accept" for key, v in zip(keys, verdicts)]
         return [
@@ -323,7 +323,7 @@ class Nftables:
         for asker in request.askers:
             if not _applies(key, asker):
                 continue
-            verdict, place, _ = ruleset.judge(key, self._probe(request, asker))
+            verdict, place, _unused = ruleset.judge(key, self._probe(request, asker))
             if verdict != "accept":
                 cause = self._text(key, place) if place else "its policy"
                 raise FirewallError(

@@ -32,7 +32,7 @@ def _ports(text):
         return [None]
     pairs = []
     for part in text.split(","):
-        first, _, last = part.partition(":")
+        first, _unused, last = part.partition(":")
         pairs.append((int(first), int(last or first)))
     return pairs
 
@@ -191,7 +191,7 @@ class Ufw:
             if self.judge(entries, version, request, asker)[0] == "accept":
                 continue
             needed = True
-            _, entry, doubts = self.judge(entries, version, request, asker, lambda item: item in ours)
+            _unused, entry, doubts = self.judge(entries, version, request, asker, lambda item: item in ours)
             denied = denied or entry is not None
             plan.warnings += [
                 "Some traffic to port %s may still be denied by: ufw %s" % (request.name, text) for text in doubts
@@ -228,7 +228,7 @@ class Ufw:
             lines.update(self._line(entry.version, rule) for rule in entry.rules)
         for asker in request.askers:
             for version in self._versions(entries, asker):
-                verdict, entry, _ = self.judge(entries, version, request, asker)
+                verdict, entry, _unused = self.judge(entries, version, request, asker)
                 if verdict == "accept" and entry is not None:
                     lines.update(self._line(entry.version, rule) for rule in entry.rules)
         return sorted(lines)
@@ -236,7 +236,8 @@ class Ufw:
     def _open_anyway(self, entries, request):
         found = []
         for version in self._versions(entries, None):
-            verdict, entry, _ = self.judge(entries, version, request, None, lambda item: item.comment == tag(request))
+            judged = self.judge(entries, version, request, None, lambda item: item.comment == tag(request))
+            verdict, entry = judged[:2]
             if verdict == "accept":
                 found.append(entry.rules[0].text if entry else "default allow (incoming)")
         if not found:
@@ -274,7 +275,7 @@ class Ufw:
     def _require_effective(self, entries, request, plan):
         for asker in request.askers:
             for version in self._versions(entries, asker):
-                verdict, entry, _ = self.judge(entries, version, request, asker)
+                verdict, entry, _unused = self.judge(entries, version, request, asker)
                 if verdict != "accept":
                     raise FirewallError(
                         "Failed to open port %s for %s: ufw still denies it by %s. Remove what denies it."

@@ -230,7 +230,7 @@ class _Judgement:
         if name in _VERDICTS:
             yield _VERDICTS[name], certainty
             return
-        action, _ = self.walk(value["target"], depth + 1)
+        action, _unused = self.walk(value["target"], depth + 1)
         if action is not None:
             yield action, certainty
         elif name == "goto":

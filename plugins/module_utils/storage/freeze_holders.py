@@ -71,7 +71,7 @@ def _fields(pid, number):
     """flags (int) and mnt_id (int or None) of a file descriptor, from fdinfo (proc(5))."""
     words = {}
     for line in _read("/proc/%d/fdinfo/%s" % (pid, number)).splitlines():
-        key, _, value = line.partition(b":")
+        key, _unused, value = line.partition(b":")
         words[key] = value.strip()
     flags = int(words.get(b"flags", b"0"), 8)
     return flags, (int(words[b"mnt_id"]) if b"mnt_id" in words else None)
@@ -81,7 +81,7 @@ class _Search:
     def __init__(self, tree, name, mounts):
         self.tree = tree
         self.name = name
-        self.places = [place for place, _ in tree.places(mounts)]
+        self.places = [place for place, _unused in tree.places(mounts)]
         self.private = os.fsencode(tree.private)
         self.safe = {entry.number for entry in tree.own_mounts(mounts)}
         self.safe |= {entry.number for entry in tree.private_mounts(mounts)}

@@ -161,7 +161,7 @@ class Tree:
 
     def own_mounts(self, mounts):
         """Mounts whose whole content belongs to the tree: to be made read-only. Returns list of Mount."""
-        places = [place for place, _ in self.places(mounts)]
+        places = [place for place, _unused in self.places(mounts)]
         topmost = {}
         for candidate in mounts:
             if self.is_private(candidate.point):
@@ -282,7 +282,7 @@ def stage(tree):
                 mount(place, place, MS_BIND | MS_REC)
 
     def wanted(mounts):
-        return any(not mounted for _, mounted in tree.places(mounts)) or bool(tree.own_mounts(mounts))
+        return any(not mounted for _unused, mounted in tree.places(mounts)) or bool(tree.own_mounts(mounts))
 
     everywhere(work, wanted)
 

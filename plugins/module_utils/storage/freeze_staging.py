@@ -100,7 +100,7 @@ class Staging(Side):
         save(self.paths, self.state)
         if self.p["read_only"] == "none":
             return "none asked for"
-        for _, tree in self._refresh():
+        for _unused, tree in self._refresh():
             freeze_mounts.stage(tree)
         self._refresh()
         self._refresh_exports()
@@ -187,7 +187,7 @@ class Staging(Side):
     def _make_links(self, tree, folder):
         """Bring all names of the files that have more than one. What fails now is doubtful below, and fails there."""
         paths = freeze_lists.PathList(tree["path"])
-        offsets = {kind: offset for kind, _, offset in freeze_lists.guard_lists(folder, 0, self._proven(tree))}
+        offsets = {kind: offset for kind, _unused, offset in freeze_lists.guard_lists(folder, 0, self._proven(tree))}
         paths.add("hardlinks", freeze_lists.entries(os.path.join(folder, "hardlinks"), offsets["hardlinks"]))
         path = self._list_path(tree) + ".links"
         if paths.write(path):

@@ -112,7 +112,7 @@ class Lock:
     def __enter__(self):
         return self.acquire() if self.stream is None else self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_unused):
         self.release()
 
 

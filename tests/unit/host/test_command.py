@@ -64,7 +64,7 @@ def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path, leav
         run(["sh", "-c", script], timeout=0.5, leaves_daemon=leaves_daemon)
     assert time.monotonic() - start < 10
     pid = int((tmp_path / "pid").read_text())
-    for _ in range(50):
+    for _unused in range(50):
         if not alive(pid):
             return
         time.sleep(0.1)

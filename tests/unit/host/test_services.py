@@ -13,7 +13,7 @@ class Programs:
     def which(self, name):
         return "/bin/" + name if name in self.names else None
 
-    def run(self, argv, ok=(0,), **_):
+    def run(self, argv, ok=(0,), **_unused):
         self.calls.append(argv)
         if ok is not None and self.rc not in ok:
             raise CommandError("it broke")

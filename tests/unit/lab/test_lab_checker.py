@@ -65,7 +65,7 @@ def written(service, tmp_path, monkeypatch):
     for folder in (b"writers", made.root):
         made._make_root(folder)
     made.log.write(event="start", prefix="writers/w1")
-    for _ in range(500):
+    for _unused in range(500):
         made.step()
     return SimpleNamespace(tree=service.tree, log=log_path, writer=made)
 
@@ -248,7 +248,7 @@ def test_the_upload_service_does_not_follow_a_link_out_of_the_tree(service, tmp_
 
 def test_an_append_that_is_asked_twice_is_done_once(service):
     assert service.client.request("PUT", b"a", "", b"one")[0] == 200
-    for _ in range(2):
+    for _unused in range(2):
         assert service.client.request("POST", b"a", "?op=append&at=3", b"two")[0] == 200
     assert (service.tree / "a").read_bytes() == b"onetwo"
 

@@ -92,7 +92,7 @@ def contents(lab, host, tmp_path):
 
 
 def test_the_old_server_gets_the_running_service_and_jobs_of_all_four_kinds(lab, tmp_path):
-    entries, _ = contents(lab, "files_old", tmp_path)
+    entries, _unused = contents(lab, "files_old", tmp_path)
     assert "etc/systemd/system/multi-user.target.wants/upload.service" in entries
     for path in (
         "var/spool/cron/crontabs/files",

@@ -214,7 +214,7 @@ def test_a_partial_run_names_the_failed_path_as_dirty_and_is_run_again_three_tim
     create(case.source, b"good")
     create(case.source, b"bad")
     fail_for(case, "bad")
-    assert [case.call_list(b"/good", b"/bad", b"/") for _ in range(5)] == [5, 5, 5, 0, 0]
+    assert [case.call_list(b"/good", b"/bad", b"/") for _unused in range(5)] == [5, 5, 5, 0, 0]
     assert case.paths("dirty") == {b"bad"}
     case.configure(rsync=None)
     assert case.call_list(b"/bad", b"/") == 0
@@ -278,7 +278,7 @@ def test_the_path_list_is_on_disk_before_rsync_starts(case):
 
 def test_a_long_list_of_touched_paths_is_sorted_uniquely(case):
     case.configure(touched_limit_bytes=200)
-    for _ in range(20):
+    for _unused in range(20):
         assert case.call_list(b"/some/path/that/is/long", b"/some/path/that/is/", b"/") == 0
     assert case.paths("touched") == {b"some/path/that/is/long", b"some/path/that/is"}
     assert (case.state / "touched").stat().st_size < 300

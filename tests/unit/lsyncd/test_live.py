@@ -375,7 +375,7 @@ def test_too_few_watches_are_the_reason(tmp_path):
     script = "echo 5 > /proc/sys/user/max_inotify_watches && exec lsyncd %s" % running.config
     argv = ["unshare", "-Ur", "sh", "-c", script]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    _, stderr = process.communicate(timeout=20)
+    _unused, stderr = process.communicate(timeout=20)
     if b"unshare" in stderr or b"max_inotify_watches" in stderr:
         pytest.skip("no user name space here")
     log = (tmp_path / "log").read_bytes()

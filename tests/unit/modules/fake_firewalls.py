@@ -51,7 +51,7 @@ class FakeFirewalld:
     def which(name):
         return {"firewall-cmd": "firewall-cmd", "firewall-offline-cmd": "firewall-offline-cmd", "ip": "ip"}.get(name)
 
-    def run(self, argv, ok=(0,), **_):
+    def run(self, argv, ok=(0,), **_unused):
         out, rc = self._answer(argv)
         result = Result(argv, rc, out, "")
         if ok is not None and rc not in ok:
@@ -68,7 +68,7 @@ class FakeFirewalld:
         layer = "permanent" if "--permanent" in words or argv[0] == "firewall-offline-cmd" else "runtime"
         zones = self.layers[layer]
         words = [word for word in words if word != "--permanent"]
-        option, _, value = words[-1].partition("=")
+        option, _unused, value = words[-1].partition("=")
         if option.startswith(("--add-", "--remove-")):
             self.calls.append(argv)
             self._change(zones[words[0].partition("=")[2]], option, value)
@@ -156,7 +156,7 @@ class FakeUfw:
     def which(name):
         return {"ufw": "ufw", "iptables": "iptables", "ip6tables": "ip6tables"}.get(name)
 
-    def run(self, argv, **_):
+    def run(self, argv, **_unused):
         if argv[0] in ("iptables", "ip6tables"):
             return Result(argv, 0, self._kernel(4 if argv[0] == "iptables" else 6), "")
         if argv[1:2] == ["status"]:
@@ -169,7 +169,7 @@ class FakeUfw:
 
     def _change(self, words):
         verb = words.pop(0) if words[0] in ("delete", "prepend") else None
-        action, _, protocol, _, source, _, _, _, port = words[:9]
+        action, _unused, protocol, _unused, source, _unused, _unused, _unused, port = words[:9]
         comment = " comment=%s" % words[10].encode().hex() if len(words) > 9 else ""
         for version in (4, 6) if source == "any" and self.ipv6 else (4,) if ":" not in source else (6,):
             anywhere = "0.0.0.0/0" if version == 4 else "::/0"
@@ -183,7 +183,7 @@ class FakeUfw:
     def _kernel(self, version):
         lines = []
         for rule in self.rules[version] if self.kernel else []:
-            action, protocol, port, _, _, source = rule.split()[:6]
+            action, protocol, port, _unused, _unused, source = rule.split()[:6]
             source = "" if source.endswith("/0") else "-s %s " % (source if "/" in source else source + "/32")
             target = "ACCEPT" if action == "allow" else "DROP"
             match = "multiport --dports" if ":" in port else "%s --dport" % protocol

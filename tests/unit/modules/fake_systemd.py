@@ -31,7 +31,7 @@ class FakeSystemd:
     def _paused(self, name):
         return (self.root / "etc/systemd/system" / (name + ".d") / "zz-seamless-paused.conf").exists()
 
-    def run(self, argv, stdin=b"", ok=(0,), **_):
+    def run(self, argv, stdin=b"", ok=(0,), **_unused):
         if argv[0] == "crontab":
             self.crontabs[argv[2]] = stdin
             return Result(argv, 0, "", "")

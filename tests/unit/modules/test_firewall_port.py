@@ -595,7 +595,7 @@ def test_old_iptables_that_denies_is_told_as_unsupported(tmp_path):
         which = staticmethod({"iptables": "iptables"}.get)
 
         @staticmethod
-        def run(argv, **_):
+        def run(argv, **_unused):
             return firewall.command.Result(argv, 0, "-P INPUT DROP\n", "")
 
     with pytest.raises(FirewallError, match="iptables, which is not supported"):
