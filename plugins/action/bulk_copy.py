@@ -158,6 +158,6 @@ class ActionModule(ActionBase):
         answer["changed"] = any(progress.get(name) for name in ("files", "created", "deleted", "changes"))
         if answer["state"] != "done":
             answer["failed"] = True
-            answer["msg"] = answer.get("message") or "Failed to copy: the job %s is %s." % (answer["job"],
-                                                                                           answer["state"])
+            ended = "Failed to copy: the job %s is %s." % (answer["job"], answer["state"])
+            answer["msg"] = answer.get("message") or ended
         return answer

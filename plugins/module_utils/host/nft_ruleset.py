@@ -128,6 +128,11 @@ def match_answer(probe, left, right):
     return MAYBE
 
 
+def _pair(mapping):
+    """The name and the value of a dict of one item, which is how nft writes a statement or a verdict."""
+    return next(iter(mapping.items()))
+
+
 class Ruleset:
     """A parsed ruleset. chains: {(family, table, name): chain dict with a list `rules`}, in the kernel's order."""
 
@@ -203,17 +208,15 @@ class _Judgement:
         """Pairs (action, certainty) that this rule can lead to."""
         certainty = YES
         for statement in rule.get("expr", []):
-            name, value = next(iter(statement.items()))
+            name, value = _pair(statement)
             if name == "match":
                 certainty = self._match(value, certainty)
                 if certainty == NO:
                     return
             elif name == "vmap":
-                for pair in self._vmap(value, certainty, depth):
-                    yield pair
+                yield from self._vmap(value, certainty, depth)
             elif name in _VERDICTS or name in ("jump", "goto"):
-                for pair in self._verdict((name, value), certainty, depth):
-                    yield pair
+                yield from self._verdict((name, value), certainty, depth)
             elif name not in _NEUTRAL:
                 certainty = MAYBE
 
@@ -246,8 +249,7 @@ class _Judgement:
             if answer == NO or "continue" in verdict:
                 continue
             sure = YES if (answer, certainty) == (YES, YES) else MAYBE
-            for pair in self._verdict(next(iter(verdict.items())), sure, depth):
-                yield pair
+            yield from self._verdict(_pair(verdict), sure, depth)
 
 
 def rule_texts(text):

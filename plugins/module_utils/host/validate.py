@@ -33,14 +33,11 @@ def _strings(name, value):
         yield name, value.decode("utf-8", "surrogateescape")
     elif isinstance(value, dict):
         for key, item in value.items():
-            for pair in _strings("key of %s" % name, key):
-                yield pair
-            for pair in _strings("%s[%s]" % (name, shown(key)), item):
-                yield pair
+            yield from _strings("key of %s" % name, key)
+            yield from _strings("%s[%s]" % (name, shown(key)), item)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for number, item in enumerate(value):
-            for pair in _strings("%s[%d]" % (name, number), item):
-                yield pair
+            yield from _strings("%s[%d]" % (name, number), item)
 
 
 def refuse_control_characters(params, allow=(), secret=(), tabs=()):

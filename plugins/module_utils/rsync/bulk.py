@@ -690,7 +690,7 @@ def count_dry(spec):
     text = "".join(tail)
     verdict = exit_codes.judge(process.returncode, text)
     if not verdict.fine:
-        raise RsyncError("Failed to look what a copy of %s to %s would do: %s" % (spec["src"], spec["dest"],
-                                                                               verdict.sentence()), verdict=verdict)
+        what = (spec["src"], spec["dest"], verdict.sentence())
+        raise RsyncError("Failed to look what a copy of %s to %s would do: %s" % what, verdict=verdict)
     numbers = output.parse_stats(text)
     return numbers, changes

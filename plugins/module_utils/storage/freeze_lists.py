@@ -30,8 +30,7 @@ def entries(path, offset=0):
                 break
             words = (rest + block).split(b"\0")
             rest = words.pop()
-            for word in words:
-                yield word
+            yield from words
     yield rest
 
 

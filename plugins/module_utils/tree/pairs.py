@@ -28,8 +28,7 @@ def read(stream, name):
         if len(parts) % 2:
             rest = parts.pop() + b"\0" + rest
         fields = iter(parts)
-        for pair in zip(fields, fields):
-            yield pair
+        yield from zip(fields, fields)
     if rest:
         raise TreeError("%s ends in the middle of an entry. Make it again" % name)
 
@@ -38,8 +37,7 @@ def read_file(path):
     """Yield (key, value) of the file path. Raises TreeError."""
     try:
         with open(path, "rb") as stream:
-            for pair in read(stream, path):
-                yield pair
+            yield from read(stream, path)
     except OSError as error:
         raise TreeError("%s cannot be read: %s" % (path, error.strerror)) from error
 
@@ -93,8 +91,7 @@ class Sorter:
                 yield key, value
             self._records = []
             return
-        for pair in merged(self.spill(), self.prefix):
-            yield pair
+        yield from merged(self.spill(), self.prefix)
 
 
 def merged(files, prefix):
@@ -105,14 +102,12 @@ def merged(files, prefix):
         number += 1
         write_file(path, _merge(files[:_FAN_IN]))
         files = files[_FAN_IN:] + [path]
-    for pair in _merge(files):
-        yield pair
+    yield from _merge(files)
 
 
 def _merge(files):
     streams = [read_file(path) for path in files]
-    for pair in streams[0] if len(streams) == 1 else heapq.merge(*streams):
-        yield pair
+    yield from streams[0] if len(streams) == 1 else heapq.merge(*streams)
     for path in files:
         os.unlink(path)
 

@@ -71,8 +71,8 @@ def play(tmp_path):
         task = {"name": "Copy", "seamless.migration.bulk_copy": dict({
             "src": str(tmp_path / "src"), "dest": str(tmp_path / "dest"), "state_dir": str(tmp_path / "state/bulk"),
         }, **options), "register": "answer", "ignore_errors": fails}
-        keep = {"name": "Keep", "ansible.builtin.copy": {"content": "{{ answer | to_json }}",
-                                                        "dest": str(tmp_path / "answer")}, "check_mode": False}
+        kept = {"content": "{{ answer | to_json }}", "dest": str(tmp_path / "answer")}
+        keep = {"name": "Keep", "ansible.builtin.copy": kept, "check_mode": False}
         (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {
             "ansible_python_interpreter": sys.executable, "bulk_copy_progress_interval": 0}, "tasks": [task, keep]}]))
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build/collections"), LC_ALL="C.UTF-8",

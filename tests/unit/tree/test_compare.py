@@ -300,8 +300,9 @@ def test_the_manifest_in_the_root_is_fetched_through_the_daemon(trees, daemon):
     result = job(trees, "full", **more).run()
     assert found(result, b"one") == [("different", {"content"})]
     assert result["counts"]["different"] == 3  # the other names of that file too
+    more["dest_manifest"] = ".seamless-manifest-y"
     with pytest.raises(TreeError, match="cannot be asked"):
-        job(trees, "full", **dict(more, dest_manifest=".seamless-manifest-y")).run()
+        job(trees, "full", **more).run()
 
 
 def test_a_wrong_password_is_told(trees, daemon):
