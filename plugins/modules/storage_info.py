@@ -88,6 +88,10 @@ trees:
       description: Whether it is a directory.
       type: bool
       returned: always
+    is_link:
+      description: Whether it is a symbolic link.
+      type: bool
+      returned: always
     empty:
       description: Whether nothing but the migration's own files lies in it.
       type: bool
@@ -96,23 +100,90 @@ trees:
       description: Whether something is mounted exactly there.
       type: bool
       returned: when it exists
+    mount:
+      description: Where the file system that holds it is mounted.
+      type: str
+      returned: when it exists
+    fstype:
+      description: Type of that file system.
+      type: str
+      returned: when it exists
+    options:
+      description: Mount options of that file system, in order.
+      type: list
+      elements: str
+      returned: when it exists
+    read_only:
+      description: Whether it is mounted read-only.
+      type: bool
+      returned: when it exists
     free_bytes:
       description: Bytes that can still be written by ordinary users.
+      type: int
+      returned: when it exists
+    used_bytes:
+      description: Bytes in use on that file system.
       type: int
       returned: when it exists
     free_inodes:
       description: Files that can still be made; means nothing where C(inodes_limited) is false.
       type: int
       returned: when it exists
+    used_inodes:
+      description: Files that exist on that file system.
+      type: int
+      returned: when it exists
+    inodes_limited:
+      description: Whether that file system has a limit of files.
+      type: bool
+      returned: when it exists
+    name_max:
+      description: Longest name of a file in bytes.
+      type: int
+      returned: when it exists
     counts:
-      description: Numbers of files, directories, bytes and hard-linked files, and whether the count is complete.
+      description: What lies in the tree, without the migration's own files.
       type: dict
       returned: when O(walk_seconds) is set
+      contains:
+        files:
+          description: Number of entries that are no directories.
+          type: int
+          returned: always
+        directories:
+          description: Number of directories.
+          type: int
+          returned: always
+        bytes:
+          description: Sizes of the regular files together.
+          type: int
+          returned: always
+        hard_linked:
+          description: Number of regular files that have more than one name.
+          type: int
+          returned: always
+        complete:
+          description: Whether all was counted. False when time ran out or something could not be read.
+          type: bool
+          returned: always
     open_files:
       description: Processes that have files open for writing there.
       type: list
       elements: dict
       returned: when O(open_files) is true
+      contains:
+        pid:
+          description: The process.
+          type: int
+          returned: always
+        name:
+          description: Its name.
+          type: str
+          returned: always
+        path:
+          description: The file, within the tree.
+          type: str
+          returned: always
 """
 
 import os
