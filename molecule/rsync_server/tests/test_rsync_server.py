@@ -17,6 +17,7 @@ THEIRS = (
 )
 UNITS = {"service": "rsync.service", "socket": "rsync.socket", "xinetd": "xinetd.service"}
 served = pytest.mark.skipif(MODE == "retired", reason="for the acts in which trees are served")
+first = pytest.mark.skipif(MODE != "service", reason="the same however the daemon was started")
 retired = pytest.mark.skipif(MODE != "retired", reason="for the last act")
 
 
@@ -62,7 +63,7 @@ def test_an_authenticated_transfer_keeps_owners_and_links(new, send):
     assert new.file("/srv/files/sent/link").linked_to == "/srv/files/x"
 
 
-@served
+@first
 def test_a_wrong_secret_is_refused_and_told(ask, send):
     assert send("data", "guessed").rc == 5
     told = ask(password="guessed")
@@ -76,7 +77,7 @@ def test_the_right_secret_is_ok(ask):
     assert ask(module="mounted")["status"] == "ok"
 
 
-@served
+@first
 def test_a_module_without_a_password_asks_for_one(host, ask, new):
     address = new.ansible.get_variables()["ansible_host"]
     told = host.ansible("seamless.migration.rsyncd_info", "host=%s module=data" % address, check=False)
@@ -89,7 +90,7 @@ def test_a_host_that_is_not_allowed_is_denied(ask, new):
     assert told["status"] == "denied" and told["source_address"] in told["advice"]
 
 
-@served
+@first
 def test_a_wrong_name_is_unknown(ask):
     assert ask(module="dada")["status"] == "unknown_module"
 
