@@ -40,7 +40,9 @@ def inputs():
         "migration_writers": ["upload.service"],
         "migration_service_name": "files.lab",
         "migration_batch_jobs": [
-            {"kind": "cron", "user": "root", "match": "/srv/files"},
+            {"kind": "cron", "user": "files", "match": "lab-expire"},
+            {"kind": "cron.d", "name": "lab-backup"},
+            {"kind": "periodic", "period": "hourly", "name": "lab-prune"},
         ],
     }
 
