@@ -47,9 +47,9 @@ def descendants(pid):
 
 
 class Run:
-    """One ansible-playbook. at: (event, stage's step or None) at which act(self) is called, after `delay` seconds."""
+    """One ansible-playbook. at: event, and step if it matters, in the journal at which act(self) is called."""
 
-    def __init__(self, playbook, at=None, act=None, delay=0.0):
+    def __init__(self, playbook, at=None, act=None):
         self.log = HERE / ("%s-%d.log" % (playbook, time.monotonic_ns()))
         self.begun = JOURNAL.stat().st_size
         with open(self.log, "wb") as stream:
@@ -62,7 +62,7 @@ class Run:
                 env=dict(os.environ, ANSIBLE_NOCOLOR="1"),
             )  # fmt: skip
         self.hit = False
-        self.watcher = threading.Thread(target=self._watch, args=(at, act, delay), daemon=True) if at else None
+        self.watcher = threading.Thread(target=self._watch, args=(at, act), daemon=True) if at else None
         if self.watcher:
             self.watcher.start()
 
@@ -83,9 +83,8 @@ class Run:
             time.sleep(0.02)
         return True
 
-    def _watch(self, at, act, delay):
+    def _watch(self, at, act):
         if self.wait_for(*at):
-            time.sleep(delay)
             act(self)
             self.hit = True
 
@@ -152,10 +151,17 @@ def _target(host):
     return host.get_host("ansible://files_new?ansible_inventory=%s" % host.backend.ansible_inventory)
 
 
+def kill_while_nobody_can_write(run):
+    closed = "until grep -Eq '\"frozen_at\": [1-9]' %s; do sleep 0.05; done" % RECORD
+    lab_ssh = [sys.executable, str(ROOT / "lab" / "lab"), "ssh", "--name", NAME, "files_old", "--", closed]
+    subprocess.run(lab_ssh, check=True, timeout=30)
+    run.kill()
+
+
 @pytest.fixture(name="first", scope="module")
 def _first():
     """A cutover whose controller dies while nobody can write."""
-    return Run("storage_cutover", at=("window_opened",), act=Run.kill, delay=1.0)
+    return Run("storage_cutover", at=("window_opened",), act=kill_while_nobody_can_write)
 
 
 def test_a_second_cutover_is_refused_and_told_who_works(first):
@@ -179,7 +185,7 @@ def test_a_freeze_whose_controller_was_killed_is_put_back_by_the_rollback(first,
 
 
 def test_a_cutover_killed_at_its_commit_is_completed_by_the_next_one(host, target, tmp_path):
-    killed = Run("storage_cutover", at=("started", "commit"), act=Run.kill, delay=0.0)
+    killed = Run("storage_cutover", at=("started", "commit"), act=Run.kill)
     assert killed.end() == -signal.SIGKILL
     play("storage_cutover")
     assert target.service("upload").is_running
