@@ -5,7 +5,7 @@ Four parts, all of which must hold in one attempt (reference: lsyncd's sources a
 1. a canary written into each source arrives at its target;
 2. a complete status file, written after that, shows no delays and no start-up;
 3. the log has no overflow, start-up, retry or failure since the canary was written;
-4. as many directories are watched as there are.
+4. as many directories are watched as there are; while people write, no fewer but for the changes on their way.
 With a guard: nothing is dirty, no limit of deletions was reached.
 """
 
@@ -203,9 +203,15 @@ class Daemon:
     def watch_reasons(self, syncs):
         """Watched directories against those that exist."""
         counted = sum(limits.directories(sync.source, sync.excludes) for sync in syncs)
-        watching = self.report()[0].watching
+        report = self.report()[0]
+        watching = report.watching
         if watching == counted:
             return []
+        if self.allowed_delays and watching is not None:
+            # Directories come and go: each change on its way may be one that is not watched yet, or not any more.
+            under_way = sum((report.sync(sync.source) or {"delays": 0})["delays"] for sync in syncs)
+            if watching + under_way >= counted:
+                return []
         return ["%s directories are watched, but %d exist" % (watching, counted)]
 
 

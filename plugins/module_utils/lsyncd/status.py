@@ -106,6 +106,9 @@ BAD = (
 )
 
 
+NO_DIRECTORY = re.compile(rb"cannot open dir \[(.*?)(\]\.)?$")
+
+
 class Log:
     """lsyncd's log from a mark on. A log that was rotated since the mark is told as `rotated`."""
 
@@ -132,6 +135,16 @@ class Log:
             return bad_lines(stream.read(limit_bytes))
 
 
+def _went_away(message):
+    """Whether an error of lsyncd is only that a directory was removed before lsyncd could look into it.
+
+    On a tree where directories come and go there is one every few seconds. A line that a newline in the name has cut
+    does not tell which directory it was, and is taken for that too; other ways of failing to open one leave it there.
+    """
+    match = NO_DIRECTORY.match(message)
+    return bool(match) and (not match.group(2) or not os.path.isdir(match.group(1)))
+
+
 def bad_lines(content):
     """The last line of each kind that speaks against convergence in a part of lsyncd's log (bytes). Returns dict."""
     found = {}
@@ -142,7 +155,7 @@ def bad_lines(content):
         for kind, pattern in BAD:
             if pattern.search(match.group(2)):
                 found[kind] = line.decode("utf-8", "backslashreplace")
-        if match.group(1) == b"Error":
+        if match.group(1) == b"Error" and not _went_away(match.group(2)):
             found.setdefault("failed", line.decode("utf-8", "backslashreplace"))
     return found
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Status file and log of lsyncd, as they were seen, cut short, and forged by file names."""
 
+import os
+
 import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd import status
 from hypothesis import given
@@ -167,3 +169,11 @@ def test_a_process_counts_only_if_it_is_lsyncd(tmp_path):
         assert status.daemon_pid(str(pid_file), proc=str(tmp_path)) == expected
     assert status.daemon_pid(None, "/etc/x.lua", str(tmp_path)) == 7
     assert status.daemon_pid(None, "/etc/y.lua", str(tmp_path)) is None
+
+
+def test_a_directory_that_went_before_lsyncd_looked_into_it_speaks_against_nothing(tmp_path):
+    line = b"Sun Nov 22 05:50:33 2026 Error: cannot open dir [%s]."
+    gone = os.fsencode(str(tmp_path / "gone")) + b"/"
+    assert status.bad_lines(line % gone) == {}
+    assert status.bad_lines(b"Sun Nov 22 05:50:33 2026 Error: cannot open dir [/srv/new") == {}
+    assert "failed" in status.bad_lines(line % os.fsencode(str(tmp_path)))
