@@ -212,3 +212,15 @@ def test_a_committed_cutover_that_never_opened_the_target_goes_back(host, target
     assert host.service("upload").is_running
     assert writers_go_on()
     assert nothing_is_lost("files_old", tmp_path)
+
+
+def test_a_link_that_breaks_in_the_freeze_leaves_the_source_serving(host, tmp_path):
+    cut = Run("storage_cutover", at=("window_opened",), act=lambda run: lab("cut", "files_new"))
+    try:
+        assert cut.end() != 0
+    finally:
+        lab("mend", "files_new")
+    assert cut.saw("undone", "freeze") and not cut.saw("committed")
+    assert host.service("upload").is_running
+    assert writers_go_on()
+    assert nothing_is_lost("files_old", tmp_path)
