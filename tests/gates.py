@@ -96,7 +96,7 @@ def is_shell(path: pathlib.Path) -> bool:
 
 def unit_gates() -> list[Gate]:
     report = ["--cov=plugins/module_utils", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
-    return [Gate("unit", ["pytest", "tests/unit", "-q", *report])]
+    return [Gate("unit", ["pytest", "tests/unit", "-q", *report], timeout=3000)]
 
 
 def sanity_gates() -> list[Gate]:
