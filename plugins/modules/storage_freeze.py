@@ -359,6 +359,7 @@ steps:
   elements: dict
   contains:
     name: {description: Name of the step., type: str}
+    at: {description: "When it began, seconds since 1970 by the clock of the host.", type: float}
     ms: {description: Milliseconds that it took., type: float}
     ok: {description: Whether it succeeded., type: bool}
     detail: {description: What came of it., type: str}

@@ -21,7 +21,7 @@ class Steps:
     def run(self, name, work, *arguments):
         """Run one step. work returns its detail (str) or None. Whatever it raises is recorded and goes on."""
         begin = time.monotonic()
-        entry = {"name": name, "ms": 0.0, "ok": False, "detail": ""}
+        entry = {"name": name, "at": round(time.time(), 3), "ms": 0.0, "ok": False, "detail": ""}
         self.done.append(entry)
         try:
             entry["detail"] = work(*arguments) or ""

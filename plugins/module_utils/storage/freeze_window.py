@@ -333,11 +333,12 @@ class Window(Staging):
     def _give_up(self, error):
         """Undo, and raise what went wrong."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        begin = time.monotonic()
+        begin, at = time.monotonic(), round(time.time(), 3)
         problems = undo(self.paths, self.state)
         self.steps.done.append(
             {
                 "name": "undo",
+                "at": at,
                 "ms": round((time.monotonic() - begin) * 1000, 1),
                 "ok": not problems,
                 "detail": "; ".join(problems),
