@@ -16,7 +16,7 @@ STANDARD_HOSTS = "files_old,files_new,app1,app2"
 
 def _up(arguments):
     started = time.monotonic()
-    lab = hosts.up(arguments.name, arguments.hosts.split(","))
+    lab = hosts.up(arguments.name, arguments.hosts.split(","), arguments.gtid_off.split(","))
     machine.say("%s is up after %.1f s: %s" % (lab.name, time.monotonic() - started, lab.inventory))
 
 
@@ -89,7 +89,9 @@ def _parser():
             entry.add_argument("host")
         return entry
 
-    command("up", _up, "start a lab").add_argument("--hosts", default=STANDARD_HOSTS, help="default: %(default)s")
+    start = command("up", _up, "start a lab")
+    start.add_argument("--hosts", default=STANDARD_HOSTS, help="default: %(default)s")
+    start.add_argument("--gtid-off", default="", help="MySQL hosts that are made without GTIDs, by comma")
     command("down", _down, "remove a lab with everything that belongs to it")
     command("list", _list, "list the labs of this checkout and their hosts", name=False)
     command("inventory", _inventory, "print the Ansible inventory of a lab")

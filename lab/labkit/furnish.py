@@ -4,8 +4,9 @@
 import io
 import tarfile
 
+from . import mysql
 from .paths import GUEST
-from .state import kind
+from .state import is_mysql, kind
 
 UPLOAD_UNIT = """\
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -115,8 +116,11 @@ def hosts_file(lab, host):
     return "\n".join(lines) + "\n"
 
 
-def bundle(lab, host):
-    """Everything that makes a fresh container this host, as the bytes of a tar."""
+def bundle(lab, host, gtid=True):
+    """Everything that makes a fresh container this host, as the bytes of a tar.
+
+    :param gtid: whether a MySQL server is configured with GTIDs
+    """
     tar = Bundle()
     keys = lab.folder / "hosts" / host
     tar.folder("/root", 0o700)
@@ -128,6 +132,8 @@ def bundle(lab, host):
     for program in sorted(GUEST.glob("*.py")):
         tar.file("/usr/local/lib/lab/" + program.name, program.read_bytes(), 0o755)
     role = kind(host)
+    if is_mysql(host):
+        mysql.add_files(tar, lab, host, gtid)
     if role in ("old", "new"):
         tar.file(UNITS + "upload.service", UPLOAD_UNIT)
     if role == "old":

@@ -2,15 +2,16 @@
 """Hosts: made, started, broken, mended, removed."""
 
 import json
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import disk, furnish, image, inventory, machine, network, ssh
+from . import disk, furnish, image, inventory, machine, mysql, network, ssh
 from .paths import BUILD, CHECKOUT, CHECKOUT_LABEL, LABEL, PREFIX, RUNTIME
 from .podman import podman, podman_json
 from .run import LabError, run
-from .state import Lab, all_names, checked_name, kind
+from .state import Lab, all_names, checked_name, is_mysql, kind
 
 # What a server's root can do and a container's usually cannot; number of the capability in the kernel.
 CAPABILITIES = {
@@ -27,9 +28,10 @@ def _each(action, items):
     return [future.result() for future in running]
 
 
-def up(name, wanted):
+def up(name, wanted, gtid_off=()):
     """Start a lab with the wanted hosts; hosts that are there already stay as they are.
 
+    :param gtid_off: the MySQL hosts among them that are configured without GTIDs when they are made
     :raises LabError: when a host does not come up.
     """
     lab = Lab(name)
@@ -39,7 +41,7 @@ def up(name, wanted):
     _claim(lab)
     machine.remember_kernel_values()
     machine.raise_instances()
-    base = image.ensure()
+    bases = {host: image.ensure(image.MYSQL if is_mysql(host) else image.STORAGE) for host in wanted}
     lab.folder.mkdir(parents=True, exist_ok=True)
     ssh.make_key(lab.key, "seamless-lab-" + name)
     lab.subnet = network.create(name)
@@ -52,7 +54,8 @@ def up(name, wanted):
     lab.save()
     ssh.write_known_hosts(lab)
     inventory.write(lab)
-    _each(lambda host: _bring_up(lab, host, base), wanted)
+    mysql.write_variables(lab)
+    _each(lambda host: _bring_up(lab, host, bases[host], host not in gtid_off), wanted)
     return lab
 
 
@@ -74,29 +77,77 @@ def _is_ours(runtime):
     return not owner.exists() or owner.read_text(encoding="utf-8") == str(CHECKOUT)
 
 
-def _bring_up(lab, host, base):
+def _bring_up(lab, host, base, gtid):
     container = lab.container(host)
     if podman("container", "exists", container, check=False).returncode != 0:
-        _create(lab, host, base)
+        _create(lab, host, base, gtid)
     if kind(host) in ("old", "new"):
         disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
     _start(lab, host)
+    if is_mysql(host):
+        _provision(lab, host)
 
 
-def _create(lab, host, base):
+def _provision(lab, host):
+    """Make the accounts of a MySQL server once in its life."""
+    done = lab.folder / "hosts" / host / "provisioned"
+    if not done.exists():
+        done.write_text(mysql.provision(lab, host) + "\n", encoding="ascii")
+
+
+def _create(lab, host, base, gtid):
     bounding = machine.capabilities()
     allowed = [name for name, number in CAPABILITIES.items() if bounding >> number & 1]
     arguments = [
         "--name", lab.container(host), "--hostname", host.replace("_", "-"),
         "--label", "%s=%s" % (LABEL, lab.name), "--label", CHECKOUT_LABEL,
-        "--systemd=always", "--network", PREFIX + lab.name, "--ip", lab.address(host), "--no-hosts",
+        "--network", PREFIX + lab.name, "--ip", lab.address(host), "--no-hosts",
         "--security-opt", "unmask=/proc/sys", "--cap-add", ",".join(allowed), "--stop-timeout", "5",
     ]  # fmt: skip
+    if is_mysql(host):
+        # A volume: what lies in the image's own layers cannot be renamed, which the restart after a clone wants.
+        arguments += ["--volume", "/var/lib/mysql", *_modern_systemd(lab, host)]
+    else:
+        arguments += ["--systemd=always"]
     if kind(host) in ("old", "new"):
         where = disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
         arguments += ["--volume", "%s:/srv/files" % where]
-    podman("create", *arguments, base, "/sbin/init")
-    podman("cp", "-", lab.container(host) + ":/", data=furnish.bundle(lab, host))
+    podman("create", *arguments, base, "/sbin/lab-init" if is_mysql(host) else "/sbin/init")
+    (lab.folder / "hosts" / host / "provisioned").unlink(missing_ok=True)
+    podman("cp", "-", lab.container(host) + ":/", data=furnish.bundle(lab, host, gtid))
+
+
+def _modern_systemd(lab, host):
+    """Arguments for a guest whose systemd knows cgroup v2 only.
+
+    :raises LabError: when this machine has no cgroup v2 at all.
+    """
+    unified = machine.unified_cgroup()
+    if unified is None:
+        raise LabError("This machine has no cgroup v2, not even beside v1, and the MySQL hosts need it")
+    if machine.cgroup_is_pure_v2():
+        return ["--systemd=always"]
+    return [
+        "--systemd=false", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp", "--env", "container=podman",
+        "--stop-signal", "SIGRTMIN+3", "--volume", "%s:/sys/fs/cgroup:rw" % unified,
+        "--env", "LAB_CGROUP=%s" % _cgroup(lab, host),
+    ]  # fmt: skip
+
+
+def _cgroup(lab, host):
+    return "%shosts/%s" % (PREFIX, lab.container(host))
+
+
+def _remove_cgroup(lab, host):
+    """Remove the part of the unified hierarchy that a host had; only empty groups go."""
+    unified = machine.unified_cgroup()
+    if unified is None or machine.cgroup_is_pure_v2():
+        return
+    for folder, _folders, _files in os.walk(unified / _cgroup(lab, host), topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
 
 
 def _start(lab, host):
@@ -124,6 +175,8 @@ def down(name):
         ssh.forget(lab, host)
     found = [entry["Names"][0] for entry in _containers("%s=%s" % (LABEL, name))]
     _each(lambda container: podman("rm", "--force", "--time", "0", "--volumes", container), found)
+    for host in lab.mysql_hosts():
+        _remove_cgroup(lab, host)
     network.remove(name)
     disk.detach_all(name)
     shutil.rmtree(lab.runtime, ignore_errors=True)

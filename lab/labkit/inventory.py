@@ -10,7 +10,7 @@ from .state import GROUPS, kind
 
 def build(lab):
     """Inventory as a dictionary in Ansible's YAML layout."""
-    groups = {group: {"hosts": {}} for group in GROUPS.values() if group != "others"}
+    groups = {group: {"hosts": {}} for group in GROUPS.values() if group.startswith("storage")}
     for host, address in lab.hosts.items():
         groups.setdefault(GROUPS[kind(host)], {"hosts": {}})["hosts"][host] = {"ansible_host": address}
     return {

@@ -26,6 +26,7 @@ NEEDED = {
     "losetup": "mount",
     "rsync": "rsync",
     "ssh": "openssh-client",
+    "openssl": "openssl",
 }
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 # Kernel values that hosts or podman change for the whole machine; put back when the last lab goes.
@@ -81,6 +82,14 @@ def has_podman():
 
 def cgroup_is_pure_v2():
     return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def unified_cgroup():
+    """Where this machine has cgroup v2, or None."""
+    if cgroup_is_pure_v2():
+        return Path("/sys/fs/cgroup")
+    beside = Path("/sys/fs/cgroup/unified")
+    return beside if (beside / "cgroup.procs").exists() else None
 
 
 def capabilities():

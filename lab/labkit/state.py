@@ -9,8 +9,27 @@ from .run import LabError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
 # Address of the first host of a kind; the others follow it.
-FIRST_ADDRESS = {"old": 11, "new": 31, "app": 51, "other": 101}
-GROUPS = {"old": "storage_source", "new": "storage_target", "app": "storage_clients", "other": "others"}
+FIRST_ADDRESS = {"old": 11, "new": 31, "app": 51, "mysql_old": 61, "mysql_new": 71, "mysql_replica": 81, "other": 101}
+GROUPS = {
+    "old": "storage_source",
+    "new": "storage_target",
+    "app": "storage_clients",
+    "mysql_old": "mysql_source",
+    "mysql_new": "mysql_target",
+    "mysql_replica": "mysql_replicas",
+    "other": "others",
+}
+# How the name of a host begins -> what it is for.
+KINDS = (
+    ("files_old", "old"),
+    ("files_new", "new"),
+    ("app", "app"),
+    ("mysql_old", "mysql_old"),
+    ("mysql_rds_old", "mysql_old"),
+    ("mysql_new", "mysql_new"),
+    ("mysql_rds_new", "mysql_new"),
+    ("mysql_replica", "mysql_replica"),
+)
 
 
 def checked_name(text, what="lab"):
@@ -24,11 +43,20 @@ def checked_name(text, what="lab"):
 
 
 def kind(host):
-    """old, new, app or other: what a host is for, read from its name."""
-    for prefix, answer in (("files_old", "old"), ("files_new", "new"), ("app", "app")):
+    """A key of GROUPS: what a host is for, read from its name."""
+    for prefix, answer in KINDS:
         if host.startswith(prefix):
             return answer
     return "other"
+
+
+def is_mysql(host):
+    return kind(host).startswith("mysql")
+
+
+def is_rds(host):
+    """Whether a MySQL host behaves like an endpoint of RDS."""
+    return host.startswith("mysql_rds")
 
 
 class Lab:
@@ -65,6 +93,9 @@ class Lab:
 
     def of_kind(self, wanted):
         return [host for host in self.hosts if kind(host) == wanted]
+
+    def mysql_hosts(self):
+        return [host for host in self.hosts if is_mysql(host)]
 
     def next_number(self, host):
         """Last byte of the address that a new host gets."""
