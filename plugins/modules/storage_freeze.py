@@ -420,6 +420,13 @@ thawed_by:
   description: Who opened this side again, when it was opened before a commit.
   returned: always
   type: str
+unwatched_since:
+  description:
+    - When this side was opened again without live sync being seen to watch it, seconds since 1970. What was deleted
+      here then may still be on the other side. 0 when that never happened, when a commit followed, or when a whole pass
+      of live sync that deletes has followed.
+  returned: always
+  type: float
 plan:
   description: What would be done.
   returned: in check mode

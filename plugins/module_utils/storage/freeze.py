@@ -58,7 +58,7 @@ class Freeze(Window):
                 self._give_up(
                     FreezeError("the commit came after %.1f s, the budget is %s s" % (late, self.p["budget"]))
                 )
-            self.state.update(state="committed", committed_at=time.time())
+            self.state.update(state="committed", committed_at=time.time(), unwatched_since=0)
             save(self.paths, self.state)
             self.steps.run("disarm", freeze_deadman.disarm, self.state.get("deadman") or {})
             self.steps.run("open_private", self._open_private)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The list of the final delta: every path that anybody has a reason to doubt, and nothing else."""
 
+import json
 import os
 
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import read
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
 
 _BLOCK = 1 << 20
 OURS = b".seamless-"
+WELL = (0, 24)  # exit statuses of rsync after which the rest of the tree is known to be there
 
 
 def entries(path, offset=0):
@@ -79,6 +82,28 @@ def check_guard(folder):
             "the guard in %s knows of a failure but not of its paths. Wait for a full run of live sync, or compare"
             % folder
         )
+
+
+def swept_since(folder, moment):
+    """Whether a whole pass that deletes on the other side has begun after a moment and ended well. folder: the guard's.
+
+    moment: seconds since 1970. Whatever was deleted here before the pass began is gone there too.
+    """
+    for name in ("runs.jsonl", "runs.jsonl.1") if folder else ():
+        for line in (read(os.path.join(folder, name)) or b"").splitlines():
+            run = _run_of(line)
+            if run.get("mode") == "full" and run.get("deletes") and run.get("rc") in WELL and run["started"] > moment:
+                return True
+    return False
+
+
+def _run_of(line):
+    """One line of the guard's log as dict; empty for one that was cut off."""
+    try:
+        run = json.loads(line.decode("utf-8"))
+    except ValueError:
+        return {}
+    return run if isinstance(run, dict) else {}
 
 
 def _expand(root, path):

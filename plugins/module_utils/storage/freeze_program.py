@@ -14,6 +14,7 @@ PARTS = (
     "storage.freeze_state",
     "storage.freeze_mounts",
     "storage.freeze_services",
+    "storage.freeze_watch",
     "storage.freeze_undo",
 )
 PACKAGES = ("", "host", "storage")

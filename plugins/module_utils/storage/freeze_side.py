@@ -93,6 +93,20 @@ class Side:
         units = [freeze_services.unit_name(name) for sync in self._syncs() for name in sync["service"]]
         return sorted(set(units))
 
+    def _watchers(self):
+        """Where each lsyncd tells that it watches, and where its guard tells what it carried: list of dict."""
+        return [
+            {"log": tree["live_sync"]["log_file"] or "", "guard": tree["live_sync"]["guard_state_dir"] or ""}
+            for tree in self.p["trees"]
+            if tree["live_sync"]["method"] == "lsyncd"
+        ]
+
+    def _unwatched_since(self):
+        """When this side was last open without live sync watching it; 0 once whole passes have carried deletions."""
+        since = self.state.get("unwatched_since", 0)
+        folders = [entry["guard"] for entry in self.state.get("watchers", [])]
+        return 0 if all(freeze_lists.swept_since(folder, since) for folder in folders) else since
+
     def _sync_pids(self):
         """Main processes of the live syncs by lsyncd. Returns list of pids; those that are down are missing."""
         pids = set()
@@ -279,6 +293,7 @@ class Side:
             private_paths={record["name"]: record["private"] for record in state["trees"]},
             active_before=state.get("active_before", []),
             thawed_by=state.get("thawed_by", ""),
+            unwatched_since=self._unwatched_since(),
         )
         return self.result
 

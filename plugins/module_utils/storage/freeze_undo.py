@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Undo a freeze from its record, whoever made it and wherever it was killed; and the thaw program built on that.
 
-This module, `freeze_state`, `freeze_mounts`, `freeze_services` and `host` are packed into
+This module, `freeze_state`, `freeze_mounts`, `freeze_services`, `freeze_watch` and `host` are packed into
 /usr/local/lib/seamless-migration/storage-thaw, so that a host can be opened without the controller.
 """
 
@@ -16,6 +16,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.host.files impo
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_mounts,
     freeze_services,
+    freeze_watch,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import (
     LIVE,
@@ -89,14 +90,32 @@ def _thaw_plan(state, start_writers, start_live_sync):
     return {"writers": writers, "live_sync": state.get("live_sync_stopped", []) if start_live_sync else []}
 
 
-def undo(paths, state, start_writers=None, start_live_sync=True, start=freeze_services.start):
-    """Open this side again: read-write, writers started, live sync as it was, in that order.
+def _watch_again(state, units, at_boot):
+    """Start live sync and wait, not for long, until it watches the trees.
+
+    Where that is not seen, `unwatched_since` is noted: what is deleted before it watches may stay on the other side
+    until both sides are compared.
+    """
+    watchers = state.get("watchers", [])
+    log_marks = freeze_watch.marks(watchers)
+    watched = not (units and watchers)
+    try:
+        freeze_services.start_later(units)
+        watched = watched or (not at_boot and freeze_watch.wait(watchers, log_marks))
+    finally:
+        if not watched:
+            state["unwatched_since"] = time.time()
+
+
+def undo(paths, state, start_writers=None, start_live_sync=True, at_boot=False):
+    """Open this side again: live sync as it was, read-write, writers started, in that order.
 
     paths: Paths. state: the record, changed and saved on the way. start_writers: list of units, None for those that
-    ran before. start_live_sync: whether a live sync that ran before is started. start: what starts units. Returns list
-    of what could not be undone (empty: all is as before). Once the tree is open every part is tried, whatever happened
-    to the others. Idempotent.
+    ran before. start_live_sync: whether a live sync that ran before is started. at_boot: units are asked for and not
+    waited for. Returns list of what could not be undone (empty: all is as before). Once the tree is open every part is
+    tried, whatever happened to the others. Idempotent.
     """
+    start = freeze_services.start_later if at_boot else freeze_services.start
     problems = []
 
     def attempt(what, work, *arguments):
@@ -109,15 +128,17 @@ def undo(paths, state, start_writers=None, start_live_sync=True, start=freeze_se
     state.update(state="thawing", thaw=thaw)
     save(paths, state)
     end_transfers(state)
+    attempt("unblock the writers", freeze_services.unblock, paths)
+    attempt("restore the bandwidth limit", _restore_throttles, state)
+    attempt("start %s" % ", ".join(thaw["live_sync"]), _watch_again, state, thaw["live_sync"], at_boot)
+    before = len(problems)
     for record in state["trees"]:
         attempt("make %s writable" % record["path"], _open_tree, record)
-    if problems:
+    if len(problems) > before:
         save(paths, state)
         return problems  # a tree that stays read-only is no place for writers
     attempt("remove the canaries", _remove_canaries, state)
-    attempt("unblock the writers", freeze_services.unblock, paths)
     attempt("start %s" % ", ".join(thaw["writers"]), start, thaw["writers"])
-    attempt("restore the bandwidth limit", _restore_throttles, state)
     attempt("start %s" % ", ".join(thaw["live_sync"]), start, thaw["live_sync"])
     attempt("run the hook on_undo", _run_hooks, state)
     if not problems:
@@ -174,7 +195,7 @@ def settle(paths):
                 record["closed"] = False  # flags of mounts do not outlive a boot
             state["thawed_by"] = "the boot of this host before the commit"
             # What is started is ordered after this very unit: asked for, but not waited for.
-            problems = undo(paths, state, start=freeze_services.start_later)
+            problems = undo(paths, state, at_boot=True)
             return "; ".join(problems) or "opened: the freeze of run %s was never committed" % state["run_id"]
         return "nothing to do: state %s" % state["state"]
 

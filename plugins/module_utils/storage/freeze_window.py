@@ -101,6 +101,7 @@ class Window(Staging):
                 live_sync_stopped=[],
                 active_before=[unit for unit in self.writers if unit in up],
                 live_sync_active=[unit for unit in self._sync_units() if unit in up],
+                watchers=self._watchers(),
                 open_files=[],
             )
             for record in self.state["trees"]:

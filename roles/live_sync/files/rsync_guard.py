@@ -582,6 +582,7 @@ class Guard:
             "mode": mode,
             "rc": None if run is None else run.rc,
             "mapped": status,
+            "deletes": any(word.startswith(b"--del") for word in self.arguments),
             "files": self.files,
             "seconds": round(time.time() - self.started, 3),
         }

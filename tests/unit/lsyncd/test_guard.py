@@ -51,6 +51,12 @@ def test_a_full_run_copies_and_records_what_it_copied(case):
     assert (case.target / "d" / "file").read_bytes() == b"x"
     assert {b"d", b"d/file"} <= case.paths("touched")
     assert case.runs()[-1]["mode"] == "full"
+    assert case.runs()[-1]["deletes"] is False
+
+
+def test_a_run_that_deletes_is_recorded_as_one(case):
+    assert case.call("-r", "--delete") == 0
+    assert case.runs()[-1]["deletes"] is True
 
 
 def test_a_missing_sentinel_leaves_the_target_intact_and_says_again(case):

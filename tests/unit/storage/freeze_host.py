@@ -96,10 +96,16 @@ pid = subprocess.Popen([sys.executable, "-S", "-c", code, given["on-active"]] + 
 json.dump({"active": True, "pid": pid, "argv": None}, open(units + "/" + given["unit"] + ".timer.json", "w"))
 '''
 
-# Carries canaries and nothing else: whatever else has to arrive is up to the lists of the final delta.
+# Carries canaries and nothing else: whatever else has to arrive is up to the lists of the final delta. With a log and a
+# number of seconds it says like lsyncd, that late, that it watches, and beside that whether the writer is up by then.
 CARRIER = """
-import os, shutil, sys, time
-source, target = sys.argv[1:]
+import json, os, shutil, sys, time
+source, target, units, log, late = sys.argv[1:]
+if log:
+    time.sleep(float(late))
+    up = json.load(open(units + "/upload.service.json"))["active"]
+    with open(log, "a") as stream:
+        stream.write("Sun Nov 22 08:00:00 2026 Normal: recursive startup rsync: a -> b\\nwriter up: %s\\n" % up)
 while True:
     for name in os.listdir(source):
         if name.startswith(".seamless-canary-") and not os.path.exists(target + "/" + name):
@@ -255,9 +261,10 @@ class Host:
             time.sleep(0.01)
         return pid
 
-    def live_sync(self):
-        """A live sync that carries canaries only."""
-        return self.unit("lsyncd.service", [sys.executable, "-S", "-c", CARRIER, self.tree, self.target])
+    def live_sync(self, log="", late=0):
+        """A live sync that carries canaries only. log: where it says, after `late` seconds, that it watches."""
+        argv = [sys.executable, "-S", "-c", CARRIER, self.tree, self.target, self.units, log, str(late)]
+        return self.unit("lsyncd.service", argv)
 
     def put(self, name, text="content\n", where=None):
         path = os.path.join(where or self.tree, name)

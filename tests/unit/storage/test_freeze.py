@@ -10,7 +10,11 @@ import sys
 import time
 
 import pytest
-from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_mounts
+from ansible_collections.seamless.migration.plugins.module_utils.storage import (
+    freeze_lists,
+    freeze_mounts,
+    freeze_watch,
+)
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
 
 OPEN_AGAIN = {"writable": True, "writer": True, "sync": True}
@@ -139,6 +143,55 @@ def test_thawing_before_the_commit_puts_everything_back(running):
     assert running.open_again() == OPEN_AGAIN
     assert running.run("thawed")["changed"] is False
     assert running.run("frozen", run_id="run-2")["state"] == "drained"
+
+
+@pytest.fixture
+def watched(host):
+    """The host with a live sync that says in its log, half a second after its start, that it watches the tree."""
+    log = os.path.join(host.folder, "lsyncd.log")
+    host.writer()
+    host.live_sync(log, 0.5)
+    tree = host.params("read")["trees"][0]
+    tree["live_sync"]["log_file"] = log
+    assert wait_until(lambda: os.path.exists(log))
+    host.log = log
+    host.staged_tree = tree
+    host.run("staged", tree=tree)
+    return host
+
+
+def test_the_writers_come_back_only_when_live_sync_watches_the_tree_again(watched):
+    watched.run("frozen", tree=watched.staged_tree)
+    os.unlink(watched.log)
+    result = watched.run("thawed")
+    with open(watched.log) as stream:
+        assert "writer up: False" in stream.read()
+    assert watched.open_again() == OPEN_AGAIN
+    assert result["unwatched_since"] == 0
+
+
+def test_a_live_sync_that_is_not_seen_to_watch_holds_nobody_up_but_is_remembered(watched, monkeypatch):
+    monkeypatch.setattr(freeze_watch, "PATIENCE_S", 0.1)
+    watched.run("frozen", tree=watched.staged_tree)
+    watched.unit("lsyncd.service", ["sleep", "3600"], active=False)
+    since = watched.run("thawed")["unwatched_since"]
+    assert watched.open_again() == OPEN_AGAIN
+    assert since > time.time() - 60
+    assert watched.run("read")["unwatched_since"] == since
+
+
+@pytest.mark.parametrize(("run", "mended"), [
+    ({"mode": "full", "deletes": True, "rc": 0, "started": 101.0}, True),
+    ({"mode": "full", "deletes": True, "rc": 24, "started": 101.0}, True),
+    ({"mode": "full", "deletes": True, "rc": 0, "started": 99.0}, False),
+    ({"mode": "full", "deletes": False, "rc": 0, "started": 101.0}, False),
+    ({"mode": "full", "deletes": True, "rc": 23, "started": 101.0}, False),
+    ({"mode": "list", "deletes": True, "rc": 0, "started": 101.0}, False),
+])
+def test_what_was_deleted_unseen_is_mended_by_a_whole_pass_that_deletes(tmp_path, run, mended):
+    (tmp_path / "runs.jsonl").write_text("cut off\n" + json.dumps(run) + "\n")
+    assert freeze_lists.swept_since(str(tmp_path), 100.0) is mended
+    assert freeze_lists.swept_since("", 100.0) is False
 
 
 def test_thawing_after_the_commit_needs_evidence_that_the_other_side_is_closed(running):
@@ -612,6 +665,7 @@ def test_after_a_boot_a_side_that_was_only_frozen_is_opened(running):
             freeze_mounts.unmount(entry.point)
     thaw_program(running, "boot")
     assert running.open_again() == OPEN_AGAIN
+    assert running.run("read")["unwatched_since"] > 0
     with pytest.raises(FreezeError, match="opened again by the boot"):
         running.run("committed")
 
