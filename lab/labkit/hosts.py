@@ -101,7 +101,8 @@ def _create(lab, host, base, gtid):
     arguments = [
         "--name", lab.container(host), "--hostname", host.replace("_", "-"),
         "--label", "%s=%s" % (LABEL, lab.name), "--label", CHECKOUT_LABEL,
-        "--network", PREFIX + lab.name, "--ip", lab.address(host), "--no-hosts",
+        "--network", PREFIX + lab.name, "--ip", lab.address(host), "--mac-address", network.hardware(lab.address(host)),
+        "--no-hosts",
         "--security-opt", "unmask=/proc/sys", "--cap-add", ",".join(allowed), "--stop-timeout", "5",
     ]  # fmt: skip
     if is_mysql(host):
@@ -153,6 +154,7 @@ def _remove_cgroup(lab, host):
 def _start(lab, host):
     ssh.forget(lab, host)
     podman("start", lab.container(host))
+    network.keep_bridge_address(lab.name, lab.subnet)
     ssh.wait_for(lab, host)
     # "degraded" is an answer too, and the operator is told what failed.
     state = ssh.on(lab, host, "systemctl is-system-running --wait", check=False).stdout.strip()

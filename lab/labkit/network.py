@@ -76,3 +76,18 @@ def remove_leftovers():
 def address(subnet, number):
     """Address of the host with this number in the subnet, as text."""
     return str(ipaddress.ip_network(subnet)[number])
+
+
+def hardware(address):
+    """Hardware address that belongs to an address, so that a host that is powered on again is found at once."""
+    return "02:00:" + ":".join("%02x" % number for number in ipaddress.ip_address(address).packed)
+
+
+def keep_bridge_address(name, subnet):
+    """Fix the hardware address of a lab's bridge.
+
+    Left alone it is the lowest of its cables', changes when a host is powered off or on, and every other host then
+    talks to nobody until it asks again, half a minute later.
+    """
+    bridge = podman_json("network", "inspect", PREFIX + name)[0]["network_interface"]
+    run(["ip", "link", "set", bridge, "address", hardware(address(subnet, 1))])
