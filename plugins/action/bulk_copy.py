@@ -17,12 +17,16 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import ProgressJournal
 
 display = Display()
 
 _MODULE = "seamless.migration.bulk_copy"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _ENDED = ("done", "failed", "stopped", "absent")
+_MEASURED = (
+    "files_done", "files_total", "bytes_now", "bytes_total", "bytes_per_s", "limit_kib_per_s", "retries", "failed"
+)  # fmt: skip
 _LOST_FOR = 900         # seconds without a connection after which we stop looking on; the copy goes on
 
 
@@ -59,6 +63,12 @@ def line(host, job, progress):
         if progress.get(name):
             words.append("%d %s" % (progress[name], name))
     return ", ".join(words)
+
+
+def measured(job, progress):
+    """What the journal keeps of a look at a copy."""
+    numbers = {name: progress.get(name) or 0 for name in _MEASURED}
+    return dict(numbers, tree=job, phase=progress.get("phase"), eta_s=progress.get("eta_s"))
 
 
 def on_terminal():
@@ -131,8 +141,10 @@ class ActionModule(ActionBase):
         asked = {name: arguments[name] for name in ("src", "dest", "state_dir") if name in arguments}
         asked.update(job=answer["job"], state="status")
         begin, lost, pause = time.monotonic(), None, 0.2
+        record = ProgressJournal(task_vars, self._templar.template)
         while answer.get("state") not in _ENDED:
             teller.tell(line(host, answer["job"], answer.get("progress", {})))
+            record.write("copy", measured(answer["job"], answer.get("progress", {})), host)
             time.sleep(pause)
             pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
             try:

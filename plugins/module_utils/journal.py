@@ -26,6 +26,7 @@ EVENTS = (
     "window_closed",
     "measured",
     "gate",
+    "fault",
     "lock",
     "note",
 )
@@ -316,6 +317,8 @@ def summary(events):
             _fold_stage(result["stages"], opened, event)
             if kind == "committed":
                 result["side"] = side_of(event)
+            elif kind == "undone" and result["window"]["state"] == "open":
+                _end_window(result["window"], "undone", event)
     result["committed"] = result["side"] == "target"
     result["open"] = sorted(opened.values(), key=lambda item: item["at"])
     return result
@@ -332,11 +335,11 @@ def _fold_window(result, event):
             "stage": event.get("stage"),
         }
     elif result["window"]["state"] == "open":
-        result["window"].update(
-            state="closed",
-            closed=event["at"],
-            seconds=seconds_between(result["window"]["opened"], event["at"]),
-        )
+        _end_window(result["window"], "closed", event)
+
+
+def _end_window(window, state, event):
+    window.update(state=state, closed=event["at"], seconds=seconds_between(window["opened"], event["at"]))
 
 
 def _fold_stage(stages, opened, event):

@@ -59,9 +59,10 @@ options:
         O(host) if it was one host's.
       - V(committed) is the point from which it only goes forward; see O(side).
       - V(window_opened) and V(window_closed) bound the time in which nobody can write.
-      - V(measured) carries numbers in O(data), V(note) anything else.
+      - V(measured) carries numbers in O(data), of the measurement that O(step) names, V(note) anything else.
+      - V(fault) is something that failed, with C(task) and C(cause) in O(data).
     type: str
-    choices: [read, started, done, skipped, failed, undone, committed, window_opened, window_closed, measured, note]
+    choices: [read, started, done, skipped, failed, undone, committed, window_opened, window_closed, measured, fault, note]
   stage:
     description:
       - Stage of the migration, the playbook's name for example.

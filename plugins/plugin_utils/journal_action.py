@@ -10,6 +10,7 @@ import getpass
 import multiprocessing
 import os
 import socket
+import time
 import unicodedata
 
 from ansible import context
@@ -24,6 +25,10 @@ WHERE = {
     "step": {"type": "str"},
     "host": {"type": "str"},
 }
+
+
+# Inputs that are dictionaries with secrets in them.
+_WITH_SECRETS = ("migration_mysql",)
 
 
 def main_process():
@@ -49,6 +54,71 @@ def owner():
     """This run of ansible-playbook, as the lock names it."""
     playbooks = [os.path.basename(str(name)) for name in context.CLIARGS.get("args") or ()]
     return journal.owner_of(main_process(), user=user(), playbook=" ".join(playbooks)[:200])
+
+
+def secret_values(variables, template):
+    """Values of those variables that look like secrets of ours or of the connection, as list of str.
+
+    variables: dict. template: callable that turns a value with templates into one without.
+    """
+    found = []
+    for name in map(str, variables):
+        if name.startswith(("migration_", "ansible_")) and (journal.is_secret(name) or name in _WITH_SECRETS):
+            try:
+                found += _secrets_in(journal.is_secret(name), template(variables[name]))
+            except Exception:  # noqa: BLE001 a variable that nobody uses here may refer to what is undefined
+                continue
+    return found
+
+
+class ProgressJournal:
+    """Writes how far long work is to the journal of the migration, now and then.
+
+    task_vars: of the task; without a migration_name among them, or before the journal of it exists, nothing is written.
+    template: see secret_values().
+    """
+
+    def __init__(self, task_vars, template, clock=time.monotonic):
+        self.clock = clock
+        self.began = self.last = clock()
+        self.record = self._find(task_vars, template)
+
+    @staticmethod
+    def _find(task_vars, template):
+        try:
+            name = template(task_vars["migration_name"])
+            folder = template(task_vars.get("migration_state_dir", "{{ inventory_dir }}/migration"))
+            record = journal.Journal.of(folder, name)
+        except Exception:  # noqa: BLE001 whoever uses a role alone has no migration, or half of its inputs
+            return None
+        return record if os.path.exists(record.path) else None
+
+    def due(self):
+        """Whether it is time: every 2 s at first, every 5 minutes on the third day."""
+        return self.clock() - self.last >= min(300.0, max(2.0, (self.clock() - self.began) / 200))
+
+    def write(self, step, data, host):
+        """Write a measurement, when it is time. Never fails: the work goes on without its picture."""
+        if not self.record or not self.due():
+            return
+        self.last = self.clock()
+        try:
+            self.record.append("measured", data=data, step=step, host=host)
+        except journal.JournalError:
+            self.record = None
+
+
+def _secrets_in(secret, value):
+    """The secrets in a value: all of its texts when it is secret itself, else those under keys that look like it."""
+    if isinstance(value, dict):
+        return [
+            text
+            for key, item in value.items()
+            for text in _secrets_in(secret or journal.is_secret(str(key)), item)
+        ]
+    if isinstance(value, (list, tuple)):
+        return [text for item in value for text in _secrets_in(secret, item)]
+    return [str(value)] if secret and isinstance(value, str) and len(value) >= 4 else []
 
 
 def _refuse_control_characters(params):
@@ -102,16 +172,7 @@ class JournalAction(ActionBase):
 
     def secrets(self, task_vars):
         """Values of the variables that look like secrets of ours or of the connection, as list of str."""
-        found = []
-        for name in task_vars:
-            if str(name).startswith(("migration_", "ansible_")) and journal.is_secret(str(name)):
-                try:
-                    value = self._templar.template(task_vars[name])
-                except Exception:  # noqa: BLE001 a variable that nobody uses here may refer to what is undefined
-                    continue
-                values = value.values() if isinstance(value, dict) else [value]
-                found += [str(item) for item in values if isinstance(item, str) and len(item) >= 4]
-        return found
+        return secret_values(task_vars, self._templar.template)
 
     def clean(self, data, task_vars):
         """What may be recorded and shown of data (dict or None)."""
