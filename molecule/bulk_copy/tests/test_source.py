@@ -51,7 +51,7 @@ class Copy:
         try:
             return self.host.ansible("seamless.migration.bulk_copy", json.dumps(options), check=False)
         except self.host.ansible.AnsibleException as failed:
-            return failed.result
+            return dict(failed.result, failed=True)
 
     def wait(self, until, timeout=120):
         end = time.monotonic() + timeout
