@@ -50,21 +50,48 @@ STATEMENTS = {
     },
     "binary_log_status": {"*": ((ANY, "SHOW MASTER STATUS"), ((8, 2, 0), "SHOW BINARY LOG STATUS"))},
     "reset_binary_logs": {"*": ((ANY, "RESET MASTER"), ((8, 2, 0), "RESET BINARY LOGS AND GTIDS"))},
+    # both, so that no read_only = OFF that somebody persisted opens the server at its next start
     "fence": {
-        "*": ((ANY, "SET GLOBAL super_read_only = 1"), ((8, 0, 0), "SET PERSIST super_read_only = 1")),
-        "rds": ((ANY, "SET GLOBAL read_only = 1"),),
+        "*": (
+            (ANY, "SET GLOBAL super_read_only = 1, GLOBAL read_only = 1"),
+            ((8, 0, 0), "SET PERSIST super_read_only = 1, PERSIST read_only = 1"),
+        )
     },
     "unfence": {
         "*": (
             (ANY, "SET GLOBAL super_read_only = 0, GLOBAL read_only = 0"),
             ((8, 0, 0), "SET PERSIST super_read_only = 0, PERSIST read_only = 0"),
-        ),
-        "rds": ((ANY, "SET GLOBAL read_only = 0"),),
+        )
     },
     # {0} is the name of the variable; RDS keeps none over a restart but by its parameter group
     "set_variable": {
         "*": ((ANY, "SET GLOBAL {0} = %s"), ((8, 0, 0), "SET PERSIST {0} = %s")),
         "rds": ((ANY, "SET GLOBAL {0} = %s"),),
+    },
+    # Who holds what a fence waits for. 5.7 has the locks not instrumented by default: there, whoever runs something.
+    "blockers": {
+        "*": (
+            (
+                ANY,
+                "SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_HOST AS host,"
+                " PROCESSLIST_DB AS db, PROCESSLIST_COMMAND AS command, PROCESSLIST_TIME AS seconds,"
+                " PROCESSLIST_STATE AS state, PROCESSLIST_INFO AS statement, NAME AS thread"
+                " FROM performance_schema.threads WHERE NAME = 'thread/sql/one_connection'"
+                " AND PROCESSLIST_COMMAND = 'Query' AND PROCESSLIST_ID NOT IN (%s, CONNECTION_ID())"
+                " AND COALESCE(PROCESSLIST_STATE, '') NOT LIKE 'Waiting for global read lock'"
+                " ORDER BY PROCESSLIST_TIME DESC",
+            ),
+            (
+                (8, 0, 0),
+                "SELECT DISTINCT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_HOST AS host,"
+                " PROCESSLIST_DB AS db, PROCESSLIST_COMMAND AS command, PROCESSLIST_TIME AS seconds,"
+                " PROCESSLIST_STATE AS state, PROCESSLIST_INFO AS statement, NAME AS thread"
+                " FROM performance_schema.metadata_locks JOIN performance_schema.threads"
+                " ON THREAD_ID = OWNER_THREAD_ID WHERE OBJECT_TYPE IN ('GLOBAL', 'COMMIT')"
+                " AND LOCK_TYPE = 'INTENTION_EXCLUSIVE' AND LOCK_STATUS = 'GRANTED'"
+                " AND PROCESSLIST_ID NOT IN (%s, CONNECTION_ID()) ORDER BY PROCESSLIST_TIME DESC",
+            ),
+        )
     },
 }
 

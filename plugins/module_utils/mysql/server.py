@@ -113,7 +113,7 @@ class Server(object):
         read_timeout: seconds that an answer may take; after that the statement may still run on the server, see
         Session.kill. database: default schema.
         """
-        return Session(self, self.connection(read_timeout, database))
+        return Session(self, self.connection(read_timeout, database), read_timeout)
 
     def connection(self, read_timeout=30, database=None):
         """The connection of PyMySQL for a session. Raises MySQLMigrationError."""
@@ -209,12 +209,13 @@ def _refuse_others(where, version, comment):
 class Session(object):
     """One connection. A context manager; leaving it ends the connection.
 
-    id: the connection's number on the server.
+    id: the connection's number on the server. read_timeout: seconds that an answer may take.
     """
 
-    def __init__(self, server, connection):
+    def __init__(self, server, connection, read_timeout=None):
         self.server = server
         self.id = connection.thread_id()
+        self.read_timeout = read_timeout
         self._connection = connection
 
     def __enter__(self):

@@ -380,7 +380,8 @@ class FakeServer:
                 return does(channel, *values)
         return []
 
-    def _rds_set(self, channel, host, port, user, _password, ssl, delay):
+    def _rds_set(self, channel, *values):
+        host, port, user, _password, ssl, delay = values
         if self.channels.get(channel, {}).get("Replica_IO_Running") == "Yes":
             return error(1644, "Replica is running. First call mysql.rds_stop_replication")
         self.channel(
