@@ -86,6 +86,11 @@ class Column(object):
     # --- as a part of the key ---
 
     @property
+    def counts(self):
+        """Whether the values are whole numbers."""
+        return self.data_type in _INTEGERS and self.data_type != "year"
+
+    @property
     def fits_key(self):
         return self.data_type in _INTEGERS + _FLOATS + _TIMES + _TEXTS + _BYTES + _NUMBERED + ("decimal",)
 
@@ -248,6 +253,11 @@ class Table(object):
         condition, arguments = self.key.within(after, None)
         return ("SELECT %s %s WHERE %s ORDER BY %s LIMIT 1 OFFSET %%s"
                 % (self.key.values(), self._from(), condition, self.key.order()), arguments + [rows - 1])
+
+    def greatest(self):
+        """(statement, arguments) for the last key k0 of a table whose key is one column."""
+        column = self.key.columns[0]
+        return ("SELECT %s %s ORDER BY %s DESC LIMIT 1" % (self.key.values(), self._from(), column.sql)), []
 
     def hashes(self, after, upto):
         """(statement, arguments) for the key and the hash h of each row of a chunk."""
