@@ -55,7 +55,7 @@ def findings(source, target, options):
         fence_writers(source, target, options["own_users"] + options["fence_exempt"]),
         prepared_xa(source),
         transport(source, target, options),
-        replicas(source, target, options["replicas"]),
+        replicas(source, target, options.get("replicas", [])),
     ]
     if options["phase"] == "replicating":
         gates += [
