@@ -197,8 +197,8 @@ def plan(source, target, selection):
                            "reason": "these columns are not on both sides: %s" % ", ".join(apart)})
             continue
         key = _common_key(source, target, schema, name)
-        tables.append(Table(schema, name, list(columns.values()), key, one["engine"], int(one["row_count"] or 0),
-                            int(one["size"] or 0), others))
+        tables.append(Table(schema, name, list(columns.values()), key, engine=one["engine"],
+                            rows=int(one["row_count"] or 0), size=int(one["size"] or 0), other=others))
     return tables, judged
 
 
@@ -218,9 +218,11 @@ def check_selection(selection, *catalogs):
     schemas = set(schema for catalog in catalogs for schema in catalog.schemas)
     missing = sorted(set(selection.schemas) - schemas)
     if missing:
-        raise MySQLMigrationError("neither server has the schema %s. Correct the option schemas" % ", ".join(missing))
+        raise MySQLMigrationError("Failed to use the option schemas: neither server has %s. Correct it."
+                                  % ", ".join(missing))
     known = set("%s.%s" % place for catalog in catalogs for place in catalog.tables)
     known.update("%s.*" % schema for schema in schemas)
     missing = sorted(selection.tables - known)
     if missing:
-        raise MySQLMigrationError("neither server has the table %s. Correct the option tables" % ", ".join(missing))
+        raise MySQLMigrationError("Failed to use the option tables: neither server has %s. Correct it."
+                                  % ", ".join(missing))

@@ -2,6 +2,7 @@
 """Compares tables of two servers in chunks, several at a time, each on both servers at once."""
 
 import collections
+import functools
 import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -155,7 +156,7 @@ class Comparison(object):
     settings: chunk_ms, chunk_rows, workers, query_timeout, max_differences. tell: function of a dict, for progress.
     """
 
-    def __init__(self, servers, tables, position, gate, resume, differences, settings, tell=lambda progress: None):
+    def __init__(self, servers, tables, *, position, gate, resume, differences, settings, tell=lambda progress: None):
         self._servers = servers
         self._tables = tables
         self._position = position
@@ -215,8 +216,7 @@ class Comparison(object):
         result = self._results[table.shown]
         bounds = self._bounds[table.shown] = Bounds(table)
         while True:
-            rows, begin = pace.rows, after
-            upto = persistently(pair, lambda: bounds.next(pair, begin, rows))
+            upto = persistently(pair, functools.partial(bounds.next, pair, after, pace.rows))
             if self._is_full(result):
                 upto = None
             yield Chunk(table, pace, after, upto, upto is None)
@@ -247,8 +247,7 @@ class Comparison(object):
             if chunk.table.key is None:
                 self._settle_whole(pair, chunk.table, outcome)
             else:
-                outcome.differences, outcome.reason = settle.settle_chunk(
-                    pair.source, pair.target, chunk.table, chunk.after, chunk.upto, self._position)
+                outcome.differences, outcome.reason = settle.settle_chunk(pair, chunk, self._position)
         return outcome
 
     def _settle_whole(self, pair, table, outcome):
@@ -258,7 +257,7 @@ class Comparison(object):
             row = session.row(*statement)
             return row["n"], row["digest"]
 
-        state, outcome.reason = settle.settle_whole(pair.source, pair.target, table, digest, self._position)
+        state, outcome.reason = settle.settle_whole(pair, digest, self._position)
         if state == settle.DIFFERENT:
             outcome.alike = self._alike(pair, table, outcome)
         if state != "equal" and not outcome.alike:
@@ -290,7 +289,8 @@ class Comparison(object):
         self._rows += outcome.rows
         if chunk.last:
             if self._is_full(result):
-                result.reason = "more than %d rows differ, the rest was not looked at" % self._settings["max_differences"]
+                result.reason = "%d rows or more differ, the rest was not looked at" % (
+                    self._settings["max_differences"])
             self._resume.finish(name, result)
         else:
             self._resume.chunk(name, result, chunk.upto)

@@ -139,8 +139,8 @@ class Case(object):
         return kind_of(*pair) if self._times >= _CONFIRMED else None
 
 
-def settle_keys(source, target, table, keys, position, attempts=12, pause=0.2, sleep=time.sleep):
-    """What is true of keys that differed. source, target: sessions.
+def settle_keys(pair, table, keys, position, *, attempts=12, pause=0.2, sleep=time.sleep):
+    """What is true of keys that differed. pair: has the sessions source and target.
 
     Returns (differences, reason): a dict of key -> kind of those that are not equal, and why some are unsettled.
     """
@@ -150,7 +150,7 @@ def settle_keys(source, target, table, keys, position, attempts=12, pause=0.2, s
         if attempt:
             sleep(min(2.0, pause * attempt))
         try:
-            seen, there = _attempt(source, target, table, list(cases), position)
+            seen, there = _attempt(pair, table, list(cases), position)
         except NotReached as error:
             reason = str(error)
             break
@@ -168,8 +168,9 @@ def settle_keys(source, target, table, keys, position, attempts=12, pause=0.2, s
     return differences, reason if cases else ""
 
 
-def _attempt(source, target, table, keys, position):
+def _attempt(pair, table, keys, position):
     """One look: (dict of key -> set of hashes of the source, dict of key -> hash of the target)."""
+    source, target = pair.source, pair.target
     seen = dict((key, set()) for key in keys)
     look(seen, hashes(source, table, keys), keys)
     if len(keys) > _SAMPLED_KEYS:
@@ -184,19 +185,20 @@ def _attempt(source, target, table, keys, position):
     return seen, there
 
 
-def settle_chunk(source, target, table, after, upto, position):
-    """What differs in a chunk: as `settle_keys`."""
-    here = hashes_within(source, table, after, upto)
+def settle_chunk(pair, chunk, position):
+    """What differs in a chunk (with table, after and upto): as `settle_keys`."""
+    table, within = chunk.table, (chunk.table, chunk.after, chunk.upto)
+    here = hashes_within(pair.source, *within)
     try:
-        position.reach(source, target)
+        position.reach(pair.source, pair.target)
     except NotReached as error:
-        there = hashes_within(target, table, after, upto)
+        there = hashes_within(pair.target, *within)
         return dict.fromkeys(apart(here, there), UNSETTLED), str(error)
-    keys = apart(here, hashes_within(target, table, after, upto))
-    return settle_keys(source, target, table, keys, position) if keys else ({}, "")
+    keys = apart(here, hashes_within(pair.target, *within))
+    return settle_keys(pair, table, keys, position) if keys else ({}, "")
 
 
-def settle_whole(source, target, table, digest, position, attempts=5, pause=1.0, sleep=time.sleep):
+def settle_whole(pair, digest, position, *, attempts=5, pause=1.0, sleep=time.sleep):
     """What is true of a table without a key. digest: function of a session that returns what is compared.
 
     Returns (state, reason): "equal", DIFFERENT or UNSETTLED.
@@ -205,13 +207,13 @@ def settle_whole(source, target, table, digest, position, attempts=5, pause=1.0,
     for attempt in range(attempts):
         if attempt:
             sleep(pause)
-        seen = {digest(source)}
+        seen = {digest(pair.source)}
         try:
-            position.reach(source, target)
+            position.reach(pair.source, pair.target)
         except NotReached as error:
             return UNSETTLED, str(error)
-        there = digest(target)
-        seen.add(digest(source))
+        there = digest(pair.target)
+        seen.add(digest(pair.source))
         verdict = case.judge(seen, there)
         if verdict:
             return ("equal", "") if verdict == "equal" else (DIFFERENT, "")

@@ -63,7 +63,7 @@ class Differences(object):
             self._stream.seek(length)
         except (OSError, ValueError) as error:
             raise MySQLMigrationError("Failed to write the file of differences %s: %s. Give another differences_file."
-                                      % (path, getattr(error, "strerror", None) or error))
+                                      % (path, getattr(error, "strerror", None) or error)) from error
 
     def add(self, difference):
         if len(self.first) < _SHOWN:
@@ -117,7 +117,7 @@ class Resume(object):
             value = json.loads((files.read(self._path, b"") or b"{}").decode("utf-8"))
         except (files.FileError, ValueError) as error:
             raise MySQLMigrationError("Failed to read the resume file %s: %s. Remove it, or give another resume_file."
-                                      % (self._path, error))
+                                      % (self._path, error)) from error
         if not isinstance(value, dict) or value.get("fingerprint") != self._print:
             return
         self.done = dict((name, TableResult.load(one)) for name, one in value["done"].items())
@@ -146,7 +146,8 @@ class Resume(object):
         try:
             files.write(self._path, json.dumps(value).encode("utf-8"), mode=0o600)
         except files.FileError as error:
-            raise MySQLMigrationError("Failed to write the resume file: %s. Give another resume_file." % error)
+            raise MySQLMigrationError("Failed to write the resume file: %s. Give another resume_file."
+                                      % error) from error
         self._at = time.monotonic()
 
     def remove(self):

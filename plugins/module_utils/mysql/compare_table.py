@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A table as it is compared: its columns, its key, and the SQL made from them.
 
-Every expression is exact in bytes: text is hashed as it is stored, whatever its collation; floats with all their digits;
-a NULL, an empty string and blanks at the end are told apart, and no value can run over into the next column.
+Every expression is exact in bytes: text is hashed as it is stored, whatever its collation; floats with all their
+digits; a NULL, an empty string and blanks at the end are told apart, and no value can run over into the next column.
 """
 
 import re
@@ -23,6 +23,8 @@ _NUMBERED = ("enum", "set", "bit")
 _SPATIAL = ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
             "geomcollection", "geometrycollection")
 _PLAIN_WORD = re.compile(r"^[a-z0-9_]+$")
+# For servers whose BIT_XOR takes numbers only.
+_FOLDED_NUMBERS = "HEX(BIT_XOR(CAST(CONV(LEFT(%s,16),16,10) AS UNSIGNED)))"
 # Flags of this many columns fit into one number.
 _FLAGS = 60
 # Codecs of Python for character sets, only to show keys to people.
@@ -41,7 +43,8 @@ def quoted(name):
 
 def _word(text):
     if not _PLAIN_WORD.match(text or ""):
-        raise MySQLMigrationError("the server names the character set or collation %r. It cannot be compared by it" % text)
+        raise MySQLMigrationError("Failed to compare by the character set or collation %r: it is no name. Exclude the "
+                                  "table." % text)
     return text
 
 
@@ -190,7 +193,7 @@ class Table(object):
     # BIT_XOR takes strings since 8.0; set to False where one of the servers is older.
     folds_bytes = True
 
-    def __init__(self, schema, name, columns, key, engine="InnoDB", rows=0, size=0, other=None):
+    def __init__(self, schema, name, columns, key, *, engine="InnoDB", rows=0, size=0, other=None):
         self.schema = schema
         self.name = name
         self.columns = columns
@@ -244,7 +247,7 @@ class Table(object):
             return ("SELECT COUNT(*) AS n, CAST(SUM(CAST(CONV(LEFT(%s,15),16,10) AS UNSIGNED)) AS CHAR) AS digest %s"
                     % (self._hash(), self._from()), [])
         condition, arguments = self.key.within(after, upto)
-        folded = "HEX(BIT_XOR(UNHEX(%s)))" if self.folds_bytes else "HEX(BIT_XOR(CAST(CONV(LEFT(%s,16),16,10) AS UNSIGNED)))"
+        folded = "HEX(BIT_XOR(UNHEX(%s)))" if self.folds_bytes else _FOLDED_NUMBERS
         return ("SELECT COUNT(*) AS n, %s AS digest %s WHERE %s"
                 % (folded % self._hash(), self._from(), condition), arguments)
 
