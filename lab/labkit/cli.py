@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import data, hosts, machine, ssh
+from . import data, hosts, machine, mysql, ssh
 from .run import LabError
 from .state import Lab, all_names
 
@@ -16,7 +16,8 @@ STANDARD_HOSTS = "files_old,files_new,app1,app2"
 
 def _up(arguments):
     started = time.monotonic()
-    lab = hosts.up(arguments.name, arguments.hosts.split(","), arguments.gtid_off.split(","))
+    profiles = dict(pair.partition("=")[::2] for pair in arguments.rds.split(",") if pair)
+    lab = hosts.up(arguments.name, arguments.hosts.split(","), arguments.gtid_off.split(","), profiles)
     machine.say("%s is up after %.1f s: %s" % (lab.name, time.monotonic() - started, lab.inventory))
 
 
@@ -69,6 +70,10 @@ def _verdict(arguments):
     return 0 if result["ok"] else 3
 
 
+def _parameter(arguments):
+    mysql.set_parameter(Lab(arguments.name), arguments.host, arguments.parameter, arguments.value)
+
+
 def _clean(arguments):
     del arguments
     if machine.has_podman():
@@ -92,6 +97,7 @@ def _parser():
     start = command("up", _up, "start a lab")
     start.add_argument("--hosts", default=STANDARD_HOSTS, help="default: %(default)s")
     start.add_argument("--gtid-off", default="", help="MySQL hosts that are made without GTIDs, by comma")
+    start.add_argument("--rds", default="", help="profiles like mysql_rds_new=8.4+read_only, by comma; see README.md")
     command("down", _down, "remove a lab with everything that belongs to it")
     command("list", _list, "list the labs of this checkout and their hosts", name=False)
     command("inventory", _inventory, "print the Ansible inventory of a lab")
@@ -104,6 +110,9 @@ def _parser():
     writers.add_argument("--rate", type=float, default=25, help="operations a second of each writer")
     writers.add_argument("--keep", type=int, default=400, help="about how many files of a writer stay")
     writers.add_argument("--seed", default="1")
+    parameter = command("rds-parameter", _parameter, "change a parameter of a MySQL host of the RDS kind", host=True)
+    parameter.add_argument("parameter")
+    parameter.add_argument("value")
     judge = command("verdict", _verdict, "say what a storage host has lost; exit code 3 when anything is not as it was")
     judge.add_argument("--host", default="files_new")
     judge.add_argument("--json", help="write everything to this file, too")

@@ -7,7 +7,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import disk, furnish, image, inventory, machine, mysql, network, ssh
+from . import disk, furnish, image, inventory, machine, mysql, network, rds, ssh
 from .paths import BUILD, CHECKOUT, CHECKOUT_LABEL, LABEL, PREFIX, RUNTIME
 from .podman import podman, podman_json
 from .run import LabError, run
@@ -28,15 +28,19 @@ def _each(action, items):
     return [future.result() for future in running]
 
 
-def up(name, wanted, gtid_off=()):
+def up(name, wanted, gtid_off=(), profiles=None):
     """Start a lab with the wanted hosts; hosts that are there already stay as they are.
 
     :param gtid_off: the MySQL hosts among them that are configured without GTIDs when they are made
+    :param profiles: host -> profile for MySQL hosts of the RDS kind; see rds.check_profile()
     :raises LabError: when a host does not come up.
     """
     lab = Lab(name)
     for host in wanted:
         checked_name(host, "host")
+    profiles = profiles or {}
+    for profile in profiles.values():
+        rds.check_profile(profile)
     machine.install_packages()
     _claim(lab)
     machine.remember_kernel_values()
@@ -55,7 +59,7 @@ def up(name, wanted, gtid_off=()):
     ssh.write_known_hosts(lab)
     inventory.write(lab)
     mysql.write_variables(lab)
-    _each(lambda host: _bring_up(lab, host, bases[host], host not in gtid_off), wanted)
+    _each(lambda host: _bring_up(lab, host, bases[host], host not in gtid_off, profiles.get(host)), wanted)
     return lab
 
 
@@ -77,7 +81,7 @@ def _is_ours(runtime):
     return not owner.exists() or owner.read_text(encoding="utf-8") == str(CHECKOUT)
 
 
-def _bring_up(lab, host, base, gtid):
+def _bring_up(lab, host, base, gtid, profile):
     container = lab.container(host)
     if podman("container", "exists", container, check=False).returncode != 0:
         _create(lab, host, base, gtid)
@@ -85,14 +89,14 @@ def _bring_up(lab, host, base, gtid):
         disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
     _start(lab, host)
     if is_mysql(host):
-        _provision(lab, host)
+        _provision(lab, host, profile)
 
 
-def _provision(lab, host):
+def _provision(lab, host, profile):
     """Make the accounts of a MySQL server once in its life."""
     done = lab.folder / "hosts" / host / "provisioned"
     if not done.exists():
-        done.write_text(mysql.provision(lab, host) + "\n", encoding="ascii")
+        done.write_text(mysql.provision(lab, host, profile) + "\n", encoding="ascii")
 
 
 def _create(lab, host, base, gtid):

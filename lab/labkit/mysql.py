@@ -3,14 +3,17 @@
 
 import json
 import os
+import re
 import secrets
 
-from . import ssh
+from . import rds, ssh
 from .machine import machine_lock
 from .run import LabError, run
 from .state import is_rds, kind
 
 PORT = 3306
+PARAMETER = re.compile(r"[a-z][a-z0-9_]*\Z")
+PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_.]+\Z")
 ADMIN, RDS_ADMIN, REPLICATION, APPLICATION = "migration_admin", "admin", "migration_repl", "app"
 SCHEMA = "shop"
 TLS = "/etc/mysql/tls"
@@ -43,10 +46,11 @@ ADMIN_PRIVILEGES = (
     "SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, SHOW_ROUTINE, SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER, EXECUTE, "
     "CREATE, ALTER, DROP, INDEX, REFERENCES, INSERT, UPDATE, DELETE, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE"
 )
-ACCOUNTS = """\
-SET SESSION sql_log_bin = 0;
+ADMIN_ACCOUNT = """\
 CREATE USER IF NOT EXISTS '%(admin)s'@'%%' IDENTIFIED BY '%(admin_password)s';
 GRANT %(privileges)s ON *.* TO '%(admin)s'@'%%' WITH GRANT OPTION;
+"""
+APPLICATION_ACCOUNT = """\
 CREATE USER IF NOT EXISTS '%(app)s'@'%%' IDENTIFIED BY '%(app_password)s';
 GRANT ALL ON `%(schema)s`.* TO '%(app)s'@'%%';
 """
@@ -111,7 +115,8 @@ def add_files(tar, lab, host, gtid):
     """Put a server's configuration and keys into the bundle of its host."""
     make_keys(lab, host)
     text = CONFIGURATION % {"server_id": server_id(lab, host), "address": lab.address(host)}
-    tar.file("/etc/mysql/mysql.conf.d/zz-lab.cnf", text + ("" if gtid else GTID_OFF))
+    text += ("" if gtid else GTID_OFF) + (rds.CONFIGURATION if is_rds(host) else "")
+    tar.file("/etc/mysql/mysql.conf.d/zz-lab.cnf", text)
     tar.file("/etc/systemd/system/mysql.service.d/lab.conf", UNIT)
     keys = lab.folder / "hosts" / host
     tar.folder(TLS, 0o700)
@@ -125,8 +130,12 @@ def sql(lab, host, text, timeout=120):
     return ssh.on(lab, host, "mysql --batch --skip-column-names", data=text, timeout=timeout).stdout
 
 
-def provision(lab, host):
-    """Make the accounts of a fresh server, none of it in the binary log, which begins empty."""
+def provision(lab, host, profile=None):
+    """Make the accounts of a fresh server, none of it in the binary log, which begins empty.
+
+    :param profile: for a server of the RDS kind, which procedures it has; see rds.check_profile()
+    :return: the server's version as text
+    """
     passwords = Secrets(lab).read()
     values = {
         "admin": ADMIN, "admin_password": passwords["admin"], "privileges": ADMIN_PRIVILEGES,
@@ -135,7 +144,12 @@ def provision(lab, host):
     version = sql(lab, host, "SELECT VERSION()").strip()
     if not version:
         raise LabError("%s: MySQL gives no version. See: lab ssh %s -- journalctl -u mysql" % (host, host))
-    sql(lab, host, ACCOUNTS % values + "RESET BINARY LOGS AND GTIDS;\n")
+    if is_rds(host):
+        wanted = profile or rds.default_profile(host)
+        text = rds.statements(wanted, RDS_ADMIN, passwords["admin"]) + APPLICATION_ACCOUNT % values
+    else:
+        text = "SET SESSION sql_log_bin = 0;\n" + (ADMIN_ACCOUNT + APPLICATION_ACCOUNT) % values
+    sql(lab, host, text + "RESET BINARY LOGS AND GTIDS;\n")
     return version
 
 
@@ -189,3 +203,17 @@ def write_variables(lab):
     if any(kind(host).startswith("mysql") for host in lab.hosts):
         text = "# Written by lab/lab up\n" + json.dumps(variables(lab), indent=2) + "\n"
         write_private(lab.folder / "mysql.yml", text)
+
+
+def set_parameter(lab, host, name, value):
+    """Change a parameter of a server of the RDS kind, as its parameter group would: at once, and after restarts.
+
+    :raises LabError: when the host is no such server, or the server refuses.
+    """
+    if not is_rds(host):
+        raise LabError("%s has no parameter group: it is a plain server" % host)
+    if not PARAMETER.match(name) or not PARAMETER_VALUE.match(value):
+        raise LabError("Not a parameter and its value: %s=%s" % (name, value))
+    sql(lab, host, "SET GLOBAL %s = %s" % (name, value))
+    line = "printf '[mysqld]\\n%s = %s\\n' > /etc/mysql/mysql.conf.d/zzz-%s.cnf" % (name, value, name)
+    ssh.on(lab, host, line)
