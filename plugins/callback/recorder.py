@@ -35,6 +35,11 @@ requirements:
 _active: list = []
 
 
+def name_of(task):
+    """The name of a task, without that of its role."""
+    return str(task.name or task.action).strip()
+
+
 class CallbackModule(CallbackBase):
     """Feeds the recorder."""
 
@@ -89,7 +94,7 @@ class CallbackModule(CallbackBase):
             self._know_secrets(result)
             self._recorder.journal_wrote(outcome.get("path"), event)
             return
-        self._recorder.task_ended(task.get_name().strip(), host, began)
+        self._recorder.task_ended(name_of(task), host, began)
         if "results" not in outcome:  # the items of a loop were told one by one
             self._measured(result)
 
@@ -102,7 +107,7 @@ class CallbackModule(CallbackBase):
         task = result._task
         self._know_secrets(result)
         action = task.resolved_action or task.action
-        self._recorder.task_failed(task.get_name().strip(), result._host.get_name(), action, result._result)
+        self._recorder.task_failed(name_of(task), result._host.get_name(), action, result._result)
 
     def _know_secrets(self, result):
         """Learn once what must never be written."""

@@ -1,0 +1,179 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026 The seamless.migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Report and plan as pages that stand alone: no script, nothing from a network, every value escaped."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import jinja2
+from ansible_collections.seamless.migration.plugins.plugin_utils import charts, words
+from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import thinned, verdict
+
+TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
+# Words of states, and the tone in which they are shown.
+TONES = {
+    "ok": "good",
+    "done": "good",
+    "closed": "good",
+    "yes": "good",
+    "equal": "good",
+    "failed": "bad",
+    "open": "bad",
+    "interrupted": "bad",
+    "different": "bad",
+    "forced": "warn",
+    "undone": "warn",
+    "skipped": "calm",
+    "running": "busy",
+}
+_LONG = 120
+_ROWS = 400
+
+
+def facts(evidence, prefix=""):
+    """Evidence (any JSON) as a flat list of (name, text), without what is empty."""
+    if isinstance(evidence, dict):
+        return [fact for key, value in evidence.items() for fact in facts(value, _join(prefix, str(key)))]
+    if isinstance(evidence, (list, tuple)):
+        if any(isinstance(item, (dict, list)) for item in evidence):
+            several = len(evidence) > 1
+            return [
+                fact
+                for number, item in enumerate(evidence)
+                for fact in facts(item, _join(prefix, str(number + 1)) if several else prefix)
+            ]
+        return [(prefix, ", ".join(str(item) for item in evidence))] if evidence else []
+    if evidence in (None, ""):
+        return []
+    return [(prefix, _text(prefix, evidence))]
+
+
+def _join(prefix, key):
+    return "%s %s" % (prefix, words.step(key)) if prefix else words.step(key)
+
+
+def _text(name, value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith("bytes"):
+        return words.size(value)
+    if isinstance(value, int):
+        return words.count(value)
+    return str(value)
+
+
+def shortened(text, most=_LONG):
+    """Text that is cut after `most` characters."""
+    text = str(text)
+    return text if len(text) <= most else text[: most - 1] + "\u2026"
+
+
+def _known(write):
+    """A filter that takes what is not there as None: a journal may lack what an older version did not record."""
+    return lambda value, *rest: write(None if isinstance(value, jinja2.Undefined) else value, *rest)
+
+
+def environment():
+    """The environment of the templates."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        size=_known(words.size),
+        rate=_known(words.rate),
+        count=_known(words.count),
+        duration=_known(words.duration),
+        exact=_known(words.exact),
+        moment=_known(words.moment),
+        clock=_known(words.clock),
+        stage=_known(words.stage),
+        step=_known(words.step),
+        facts=facts,
+        shortened=shortened,
+        tone=lambda state: TONES.get(state, "calm"),
+        pretty=lambda value: json.dumps(value, indent=1, ensure_ascii=False),
+    )
+    return made
+
+
+def span(model):
+    """(first, last) time of the stages in seconds since 1970, or None."""
+    times = [words.epoch(attempt[key]) for attempt in model.attempts for key in ("started", "ended") if attempt[key]]
+    return (min(times), max(max(times), min(times) + 1)) if times else None
+
+
+def timeline(model):
+    """The attempts with `left` and `wide` in percent of the time from the first to the last."""
+    ends = span(model)
+    rows = []
+    for attempt in model.attempts[-_ROWS:]:
+        begin = words.epoch(attempt["started"])
+        end = words.epoch(attempt["ended"] or attempt["last"])
+        scale = 100 / (ends[1] - ends[0])
+        rows.append(dict(attempt, left=round((begin - ends[0]) * scale, 2), wide=round((end - begin) * scale, 2)))
+    return rows
+
+
+def waterfall(window):
+    """The bars of a window with `left` and `wide` in percent, and the width of the picture in milliseconds."""
+    shown = window["bars"]
+    least = min([0] + [bar["from_ms"] for bar in shown])
+    most = max([window["ms"] or 0, 1] + [bar["from_ms"] + bar["ms"] for bar in shown])
+    scale = 100 / (most - least)
+    return {
+        "bars": [
+            dict(bar, left=round((bar["from_ms"] - least) * scale, 2), wide=round(bar["ms"] * scale, 2)) for bar in shown
+        ],
+        "zero": round(-least * scale, 2),
+        "ms": most,
+    }
+
+
+def plots(model):
+    """The plots of the report: list of (key, heading, Markup, legend)."""
+    found = []
+    asked = (
+        ("copy", "Throughput of the first copy", words.rate, 1024),
+        ("lag", "Lag of live sync and replication", words.duration, 10),
+    )
+    for key, heading, unit, base in asked:
+        series = {name: thinned(points) for name, points in model.series[key].items() if points}
+        if series:
+            numbers = [
+                {
+                    "name": name,
+                    "line": charts.LINES[index % len(charts.LINES)],
+                    "least": unit(min(value for _at, value in model.series[key][name])),
+                    "most": unit(max(value for _at, value in model.series[key][name])),
+                    "last": unit(model.series[key][name][-1][1]),
+                    "samples": len(model.series[key][name]),
+                }
+                for index, name in enumerate(series)
+            ]
+            found.append((key, heading, charts.plot(series, unit, heading, base), numbers))
+    return found
+
+
+def report(model, migration, source):
+    """The report as text of HTML. model: Model; migration: its name; source: where the journal lies."""
+    template = environment().get_template("report.html.j2")
+    return template.render(
+        model=model,
+        migration=migration,
+        source=source,
+        verdict=verdict(model),
+        timeline=timeline(model) if model.attempts else [],
+        windows=[dict(window, picture=waterfall(window)) for window in model.windows],
+        plots=plots(model),
+        first=model.events[0]["at"] if model.events else None,
+        last=model.events[-1]["at"] if model.events else None,
+        rows=_ROWS,
+    )
