@@ -106,10 +106,10 @@ def describe(found):
 class _Watch(threading.Thread):
     """Looks at who holds up a fence while it waits, and tells on_block; what that raises ends the wait."""
 
-    def __init__(self, server, waiting, on_block):
+    def __init__(self, session, waiting, on_block):
         threading.Thread.__init__(self)
         self.daemon = True
-        self.session = server.session(read_timeout=10)
+        self.session = session
         self.waiting = waiting
         self.on_block = on_block
         self.seen = {}
@@ -136,21 +136,25 @@ class _Watch(threading.Thread):
 
     def stop(self):
         self._over.set()
-        self.join()
-        self.session.close()
+        if self.is_alive():
+            self.join()
 
 
-def fence(server, session, lock_wait=2, deadline=30, on_block=None):
+def fence(server, session, lock_wait=2, deadline=30, on_block=None, *, other=None):
     """Make the server read-only for everybody, persisted where it can be. Raises MySQLMigrationError.
 
     session: runs the SET; it must hold no transaction and no lock, and its read_timeout must be longer than lock_wait
     (its lock_wait_timeout stays short afterwards). lock_wait: seconds that writers queue behind one attempt. deadline:
     seconds for all attempts. on_block(other_session, found): called every 0.1 s while something holds the fence up,
-    with blockers(); it may end them (end_blockers), or raise to give up.
+    with blockers(); it may end them (end_blockers), or raise to give up. other: a second session, which looks at what
+    holds the fence up and reads the state afterwards; one is made when it is not given.
 
-    Returns {"ms", "attempts", "blockers", "state"}. The state is read over a new connection. When it raises, the
+    Returns {"ms", "attempts", "blockers", "state"}. The state is read over the other connection. When it raises, the
     message says whether the server is fenced.
     """
+    if other is None:
+        with server.session(read_timeout=10) as made:
+            return fence(server, session, lock_wait, deadline, on_block, other=made)
     if session.read_timeout and session.read_timeout <= lock_wait:
         raise MySQLMigrationError(
             "Failed to fence %s: its session waits %s s for an answer, and the lock may take %s s. Give the session a "
@@ -158,25 +162,22 @@ def fence(server, session, lock_wait=2, deadline=30, on_block=None):
         )
     run = _setter(server, session, True)
     session.run("SET SESSION lock_wait_timeout = %s", (max(1, int(lock_wait)),))
+    watch = _Watch(other, session.id, on_block)
     start = time.monotonic()
-    watch = _Watch(server, session.id, on_block) if on_block else None
-    if watch:
+    if on_block:
         watch.start()
     try:
         attempts = _attempt(server, session, run, watch, start + deadline)
     finally:
-        if watch:
-            watch.stop()
+        watch.stop()
     spent = (time.monotonic() - start) * 1000.0
-    with server.session() as other:
-        now = state(other)
+    now = state(other)
     if not now["fenced"]:
         raise MySQLMigrationError(
             "Failed to fence %s: read_only is %d and super_read_only is %d, and both must be 1. It takes writes. Look "
             "for somebody who opens it, then run again." % (server.where, now["read_only"], now["super_read_only"])
         )
-    seen = list(watch.seen.values()) if watch else []
-    return {"ms": round(spent, 1), "attempts": attempts, "blockers": seen, "state": now}
+    return {"ms": round(spent, 1), "attempts": attempts, "blockers": list(watch.seen.values()), "state": now}
 
 
 def _attempt(server, session, run, watch, end):
@@ -197,13 +198,12 @@ def _attempt(server, session, run, watch, end):
                     error.code,
                     error.server_text,
                 ) from None
-            if watch and watch.error:
+            if watch.error:
                 raise MySQLMigrationError("%s The server is not fenced." % watch.error) from None
             if error.code != LOCK_WAIT:
                 raise
             if time.monotonic() >= end:
-                with server.session() as other:
-                    found = blockers(other, session.id)
+                found = list(watch.seen.values()) or blockers(watch.session, session.id)
                 raise MySQLMigrationError(
                     "Failed to fence %s: something held it up until the time was over%s. The server is not fenced. "
                     "Wait for it, or let it be ended, and run again."

@@ -24,7 +24,7 @@ except ImportError:
 MASK = "********"
 OLDEST = (5, 7, 6)
 _PLACE = re.compile(r"%s|%\((\w+)\)s|%%")
-_READS = re.compile(r"\s*(SELECT|SHOW)\b", re.IGNORECASE)
+_READS = re.compile(r"\s*(SELECT|SHOW|XA RECOVER)\b", re.IGNORECASE)
 
 
 class Quoted(str):
