@@ -13,8 +13,8 @@ author:
 description:
   - The critical section of a MySQL migration, in one process with its connections already open.
   - It checks the gates, waits until the target follows closely, fences the source, reads its final GTID set twice,
-    waits until the target has executed it, proves that nothing is missing or too much, records the commit, opens the target,
-    writes a canary there, runs the hooks of the operator, and waits until the canary is back on the source.
+    waits until the target has executed it, proves that nothing is missing or too much, records the commit, opens the
+    target, writes a canary there, runs the hooks of the operator, and waits until the canary is back on the source.
   - A server is never opened without a reading over a new connection, with its C(server_uuid) checked, that the other
     one is fenced. Fences outlast a restart. In doubt both servers stay fenced.
   - Whatever fails before the commit is put back. After the commit it only goes forward.
