@@ -51,6 +51,13 @@ options:
       - Whether definitions are compared.
     type: bool
     default: true
+  floats:
+    description:
+      - How columns of type FLOAT are compared. V(exact) by every bit. V(shown) by the six digits that the server shows
+        and that C(mysqldump) writes, so that a target that was loaded from a dump has no more of them.
+    type: str
+    choices: [exact, shown]
+    default: exact
   workers:
     description:
       - How many chunks are compared at the same time, V(1) to V(64). Each takes one connection and at most one
@@ -251,6 +258,7 @@ def argument_spec():
         "tables": names,
         "exclude": names,
         "definitions": {"type": "bool", "default": True},
+        "floats": {"type": "str", "choices": ["exact", "shown"], "default": "exact"},
         "workers": {"type": "int", "default": 2},
         "chunk_ms": {"type": "int", "default": 250},
         "chunk_rows": {"type": "int"},

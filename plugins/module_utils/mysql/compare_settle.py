@@ -142,10 +142,11 @@ class Case(object):
 def settle_keys(pair, table, keys, position, *, attempts=12, pause=0.2, sleep=time.sleep):
     """What is true of keys that differed. pair: has the sessions source and target.
 
-    Returns (differences, reason): a dict of key -> kind of those that are not equal, and why some are unsettled.
+    Returns (differences, reason, vanished): a dict of key -> kind of those that are not equal, why some are unsettled,
+    and the keys that neither server has now.
     """
     cases = dict((key, Case()) for key in keys)
-    differences, reason = {}, ""
+    differences, reason, vanished = {}, "", []
     for attempt in range(attempts):
         if attempt:
             sleep(min(2.0, pause * attempt))
@@ -161,11 +162,13 @@ def settle_keys(pair, table, keys, position, *, attempts=12, pause=0.2, sleep=ti
             del cases[key]
             if verdict != "equal":
                 differences[key] = verdict
+            elif there.get(key) is None:
+                vanished.append(key)
         if not cases:
             break
         reason = "rows were written too often to be told apart"
     differences.update((key, UNSETTLED) for key in cases)
-    return differences, reason if cases else ""
+    return differences, reason if cases else "", vanished
 
 
 def _attempt(pair, table, keys, position):
@@ -185,17 +188,30 @@ def _attempt(pair, table, keys, position):
     return seen, there
 
 
-def settle_chunk(pair, chunk, position):
+def settle_chunk(pair, chunk, position, *, looks=3):
     """What differs in a chunk (with table, after and upto): as `settle_keys`."""
+    for _look in range(looks):
+        differences, reason, vanished = _settle_once(pair, chunk, position)
+        if not vanished:
+            return differences, reason
+    # The rows of a chunk are there, but not when they are asked for by their keys: what they are is not known.
+    differences.update((key, UNSETTLED) for key in vanished)
+    return differences, "rows were not found by their key"
+
+
+def _settle_once(pair, chunk, position):
+    """(differences, reason, keys that were in the chunk and then found nowhere)."""
     table, within = chunk.table, (chunk.table, chunk.after, chunk.upto)
     here = hashes_within(pair.source, *within)
     try:
         position.reach(pair.source, pair.target)
     except NotReached as error:
         there = hashes_within(pair.target, *within)
-        return dict.fromkeys(apart(here, there), UNSETTLED), str(error)
+        return dict.fromkeys(apart(here, there), UNSETTLED), str(error), ()
     keys = apart(here, hashes_within(pair.target, *within))
-    return settle_keys(pair, table, keys, position) if keys else ({}, "")
+    if not keys:
+        return {}, "", ()
+    return settle_keys(pair, table, keys, position)
 
 
 def settle_whole(pair, digest, position, *, attempts=5, pause=1.0, sleep=time.sleep):

@@ -77,6 +77,7 @@ class Work(object):
         compare_catalog.check_selection(selection, *catalogs)
         tables, judged = compare_catalog.plan(catalogs[0], catalogs[1], selection)
         for table in tables:
+            table.exact_floats = self._params["floats"] == "exact"
             table.folds_bytes = all(server.version >= (8, 0, 0) for server in self.servers)
         definitions = []
         if self._params["definitions"]:

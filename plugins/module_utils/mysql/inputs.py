@@ -49,8 +49,8 @@ HOOKS = ("pause", "resume", "switch")
 
 
 def login(endpoint):
-    """What the modules take of an endpoint (dict): how to log in, not how the other server reaches it."""
-    return {key: value for key, value in endpoint.items() if key in LOGIN_KEYS}
+    """What the modules take of an endpoint (dict): how to log in (and a replica's name), not how others reach it."""
+    return {key: value for key, value in endpoint.items() if key in LOGIN_KEYS + ("name",)}
 
 
 def reached_at(endpoint):
@@ -184,9 +184,19 @@ def _value_errors(mysql):
 def _hook_errors(hooks):
     errors = _unknown("migration_mysql.hooks", hooks, HOOKS)
     for name in HOOKS:
-        argv = hooks.get(name) or []
-        if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-            errors.append("migration_mysql.hooks.%s is no list of words: give the command as an argument vector" % name)
-        elif argv and not argv[0].startswith("/"):
-            errors.append("migration_mysql.hooks.%s is %r: begin with the absolute path of a program" % (name, argv))
+        commands = hooks.get(name) or []
+        if not isinstance(commands, list) or not all(_is_command(command) for command in commands):
+            errors.append(
+                "migration_mysql.hooks.%s is %r: give a list of commands, each a list of words that begins with the "
+                "absolute path of a program, such as [[/usr/local/bin/proxy, pause]]" % (name, commands)
+            )
     return errors
+
+
+def _is_command(words):
+    return (
+        isinstance(words, list)
+        and bool(words)
+        and all(isinstance(word, str) for word in words)
+        and words[0].startswith("/")
+    )
