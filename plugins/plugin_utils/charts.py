@@ -67,8 +67,9 @@ def plot(series, unit, title, base=10):
         return round(_TOP + high - value / top * high, 1)
 
     parts = [Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, title)]
+    grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>')
     for value in _range(0, top * 1.001, step):
-        parts.append(_mark(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'), _LEFT, WIDTH - _RIGHT, _y(value)))
+        parts.append(grid.format(_LEFT, WIDTH - _RIGHT, _y(value), _y(value)))
         parts.append(Markup('<text class="y" x="{}" y="{}">{}</text>').format(_LEFT - 8, _y(value) + 4, unit(value)))
     for at, text in marks_of_time(begin, end):
         parts.append(Markup('<text class="x" x="{}" y="{}">{}</text>').format(_x(at), HEIGHT - 8, text))
@@ -76,10 +77,6 @@ def plot(series, unit, title, base=10):
         parts.append(_line(line, LINES[index % len(LINES)], _x, _y, fill=len(series) == 1))
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
-
-
-def _mark(form, left, right, y):
-    return form.format(left, right, y, y)
 
 
 def _line(points, name, x, y, fill):

@@ -17,6 +17,7 @@ from ansible import context
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.migration.plugins.module_utils import journal
+from ansible_collections.seamless.migration.plugins.plugin_utils import pages
 
 WHERE = {
     "migration": {"type": "str", "required": True},
@@ -183,3 +184,17 @@ class JournalAction(ActionBase):
 
     def where(self, params):
         return {key: params.get(key) or None for key in ("stage", "step", "host")}
+
+
+class PageAction(JournalAction):
+    """An action that writes pages on the controller."""
+
+    def write(self, path, content, result):
+        """Write a page; in check mode tell only whether it would differ. Raises JournalError."""
+        journal.make_folder(os.path.dirname(path))
+        try:
+            result["changed"] |= pages.differs(path, content) if self._task.check_mode else pages.written(path, content)
+        except OSError as error:
+            raise journal.JournalError(
+                "Failed to write %s: %s. Choose another dest" % (path, error.strerror)
+            ) from error

@@ -107,7 +107,7 @@ def environment():
 def span(model):
     """(first, last) time of the stages in seconds since 1970, or None."""
     times = [words.epoch(attempt[key]) for attempt in model.attempts for key in ("started", "ended") if attempt[key]]
-    return (min(times), max(max(times), min(times) + 1)) if times else None
+    return (min(times), max(*times, min(times) + 1)) if times else None
 
 
 def timeline(model):
@@ -130,7 +130,8 @@ def waterfall(window):
     scale = 100 / (most - least)
     return {
         "bars": [
-            dict(bar, left=round((bar["from_ms"] - least) * scale, 2), wide=round(bar["ms"] * scale, 2)) for bar in shown
+            dict(bar, left=round((bar["from_ms"] - least) * scale, 2), wide=round(bar["ms"] * scale, 2))
+            for bar in shown
         ],
         "zero": round(-least * scale, 2),
         "ms": most,
@@ -160,6 +161,27 @@ def plots(model):
             ]
             found.append((key, heading, charts.plot(series, unit, heading, base), numbers))
     return found
+
+
+def differs(path, content):
+    """Whether a file holds something else than a page (text)."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read() != content
+    except (OSError, UnicodeDecodeError):
+        return True
+
+
+def written(path, content):
+    """Write a page (text) to path in one step, readable for all who may enter its folder. Whether it differed."""
+    if not differs(path, content):
+        return False
+    temporary = "%s.%d.tmp" % (path, os.getpid())
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(content)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+    return True
 
 
 def report(model, migration, source):

@@ -305,7 +305,16 @@ def bars(window):
         bar = {"kind": "task", "name": task.get("name"), "host": task.get("host"), "from_ms": begin, "ms": task["ms"]}
         found.append(dict(bar, ok=True, detail=""))
     found += _place(window, found, opened)
+    found += [_point("this client writes again", client["host"], client["at"], opened) for client in window["clients"]]
+    if window["committed"]:
+        text = "committed, the %s takes the writes" % window["side"]
+        found.append(_point(text, window["host"], window["committed"], opened))
     return sorted(found, key=lambda bar: (bar["from_ms"], -bar["ms"]))
+
+
+def _point(name, host, at, opened):
+    begin = round((epoch(at) - opened) * 1000, 1)
+    return {"kind": "point", "name": name, "host": host, "from_ms": begin, "ms": 0, "ok": True, "detail": ""}
 
 
 def _place(window, tasks, opened):
