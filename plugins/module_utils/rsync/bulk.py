@@ -397,9 +397,10 @@ class Engine:
                 return
             partition, attempt = work
             words = os.path.join(self.job.path("words"), "%d-%d" % (partition.number, attempt))
-            pace = workers.pace(partition, self.throttle.kib_per_s)
+            limit = self.throttle.kib_per_s
+            pace = workers.pace(partition, limit, len(self.running))
             argv = workers.vector(self.plan, partition, self._list(partition), attempt, kib_per_s=pace)
-            worker = workers.Worker(argv, partition, attempt, words, pace)
+            worker = workers.Worker(argv, partition, attempt, words, limit if pace else 0)
             self.throttle.add(worker.pid)
             self.running.append(worker)
 
@@ -529,13 +530,16 @@ class Engine:
         if paused != self.throttle.paused or limit != self.throttle.kib_per_s:
             self.throttle.set(limit, paused)
             self.reported = 0.0
-            self._put_back([worker for worker in self.running if worker.pace and (not limit or limit > worker.pace)])
+            self._put_back([worker for worker in self.running if worker.limit and (not limit or limit > worker.limit)])
         if paused and self.paused_at is None:
             self.paused_at = now
         elif not paused:
             self.paused_at = None
         elif self.running and now - self.paused_at > _STOPPED_AT_MOST:
             self._put_back(self.running)
+        ran = self.throttle.let_run(time.monotonic())
+        for worker in self.running:
+            worker.watch(ran, self.spec["io_timeout"])
         if now - self.reported >= 1:
             self._report("paused" if paused else "running", "")
 
@@ -589,7 +593,7 @@ class Engine:
             "fresh": bool(self.run.get("fresh")), "bytes_now": bytes_now, "bytes_per_s": round(rate),
             "eta_s": None if ends or not self._counted() else round(left / rate),
             "counted": self._counted(), "limit_kib_per_s": self.throttle.kib_per_s, "workers": len(self.running),
-            "seconds": round(now - self.begin, 3), "at": now, "pid": os.getpid(), "sent_bytes": self.throttle.total,
+            "seconds": round(now - self.begin, 3), "at": now, "pid": os.getpid(), "sent_bytes": self.throttle.sent(),
         })
         self.job.write("progress", count)
 

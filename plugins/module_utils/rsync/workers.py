@@ -6,7 +6,13 @@ import signal
 import subprocess
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import files
-from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, exit_codes, output, partitions
+from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
+    binary,
+    exit_codes,
+    output,
+    partitions,
+    stall,
+)
 
 # Kinds of work that are no list of the walk.
 TREES = "t"             # whole subtrees, compared and copied
@@ -16,6 +22,8 @@ DELETE = "x"            # deletion of what the source does not have, and nothing
 
 _BIG = 256 << 20        # bytes per file from which a second try goes on in the middle of the file
 _MOST_OUTPUT = 4 << 20  # bytes of an rsync's words that are read back
+_LAST_WORDS = 10        # seconds that an rsync has to end itself
+_TIMED_OUT = 30         # exit status of an rsync that saw by itself that nothing moved
 
 
 class Plan:
@@ -76,11 +84,12 @@ def _lists(plan, partition, path, attempt):
     return words
 
 
-def pace(partition, kib_per_s):
-    """The limit that one rsync is given of its own, in KiB/s: that of all together, so that no burst of one is larger
-    than what all may send. A list of few large files has none, because a raised limit ends those that have."""
+def pace(partition, kib_per_s, running):
+    """The limit that one rsync is given of its own, in KiB/s: twice its share, so that all together cannot run far
+    ahead between two looks of the throttle, and yet use what others leave. running: rsyncs beside this one. A list of
+    few large files has none, because a raised limit ends those that have."""
     big = partition.count and partition.bytes // partition.count >= _BIG
-    return 0 if big else kib_per_s
+    return 0 if big or not kib_per_s else min(kib_per_s, max(1, 2 * kib_per_s // (running + 1)))
 
 
 def vector(plan, partition, path, attempt=1, *, dry_run=False, kib_per_s=0):
@@ -113,11 +122,13 @@ class Outcome:
 
 
 class Worker:
-    """A running rsync. partition, attempt as given; words: file name without suffix for what it says; pace: its own
-    limit in KiB/s, 0 for none."""
+    """A running rsync. partition, attempt as given; words: file name without suffix for what it says; limit: the one of
+    all in KiB/s by which its own was chosen, 0 when it has none."""
 
-    def __init__(self, argv, partition, attempt, words, pace=0):
-        self.pace = pace
+    def __init__(self, argv, partition, attempt, words, limit=0):
+        self.limit = limit
+        self.stall = None
+        self.stood = None       # when it was ended because it stood still
         self.partition = partition
         self.attempt = attempt
         self.words = words
@@ -139,6 +150,20 @@ class Worker:
             if self.process.poll() is None:
                 self.process.send_signal(number)
 
+    def watch(self, now, io_timeout):
+        """End it when it stands still. now: seconds that it was let run; io_timeout: seconds."""
+        bytes_moved = stall.moved(self.pid)
+        if bytes_moved is None:
+            return
+        if self.stall is None:
+            self.stall = stall.Stall(io_timeout, self.partition.kind not in (TREES, SHALLOW, ROOT, DELETE), now)
+        if self.stood is not None:
+            if now - self.stood > _LAST_WORDS:
+                self.process.kill()
+        elif self.stall.stands(now, *bytes_moved):
+            self.stood = now
+            self.end()
+
     def wait(self, timeout):
         try:
             self.process.wait(timeout)
@@ -150,7 +175,8 @@ class Worker:
         """Read what it said, and forget it. Returns Outcome."""
         out, err = self._read(".out"), self._read(".err")
         changes = out.count("\n" + output.MARK) + out.startswith(output.MARK)
-        return Outcome(exit_codes.judge(self.process.returncode, err, frozen), output.parse_stats(out),
+        status = self.process.returncode if self.stood is None else _TIMED_OUT
+        return Outcome(exit_codes.judge(status, err, frozen), output.parse_stats(out),
                        output.parse_complaints(err, src), changes)
 
     def write_changed(self, path):

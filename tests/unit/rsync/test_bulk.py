@@ -484,7 +484,7 @@ def test_a_link_that_is_cut_for_a_while_is_survived(tmp_path, big, dest):
         copy.run("started")
         copy.wait(lambda answer: answer["progress"].get("bytes_done", 0) > 4 << 20)
         wire.cut = True
-        copy.wait(lambda answer: answer["progress"]["retries"] > 0, 20)
+        copy.wait(lambda answer: answer["progress"]["retries"] > 0, 60)
         wire.cut = False
         answer = copy.wait(lambda answer: answer["state"] in job.ENDED, 60)
         wire.server.close()
