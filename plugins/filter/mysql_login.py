@@ -14,11 +14,16 @@ author:
 description:
   - Takes C(migration_mysql.source), C(migration_mysql.target) or one of C(migration_mysql.replicas), and keeps the
     connection options, which is what the modules take.
+positional: name
 options:
   _input:
     description: An endpoint of C(migration_mysql).
     type: dict
     required: true
+  name:
+    description: Whether the name of a replica is kept.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

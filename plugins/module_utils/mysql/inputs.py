@@ -48,9 +48,10 @@ NUMBERS = ("binlog_retention_hours", "lag_limit_ms", "window_budget_ms")
 HOOKS = ("pause", "resume", "switch")
 
 
-def login(endpoint):
-    """What the modules take of an endpoint (dict): how to log in (and a replica's name), not how others reach it."""
-    return {key: value for key, value in endpoint.items() if key in LOGIN_KEYS + ("name",)}
+def login(endpoint, name=False):
+    """What the modules take of an endpoint (dict): how to log in, not how others reach it. name: keep its name too."""
+    keys = LOGIN_KEYS + (("name",) if name else ())
+    return {key: value for key, value in endpoint.items() if key in keys}
 
 
 def reached_at(endpoint):
