@@ -25,6 +25,12 @@ STATEMENTS = {
             ((8, 0, 22), "START REPLICA UNTIL SQL_AFTER_GTIDS = %s FOR CHANNEL %s"),
         )
     },
+    "start_receiver": {
+        "*": (
+            (ANY, "START SLAVE IO_THREAD FOR CHANNEL %s"),
+            ((8, 0, 22), "START REPLICA IO_THREAD FOR CHANNEL %s"),
+        )
+    },
     "start_applier": {
         "*": (
             (ANY, "START SLAVE SQL_THREAD FOR CHANNEL %s"),
