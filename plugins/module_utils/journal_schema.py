@@ -51,14 +51,16 @@ MEASUREMENTS = {
     "freeze": {"state": str, "steps": list, "window_ms": NUMBER, "frozen_at": MAYBE_NUMBER},
     "window": {"opened": str, "tasks": list},
     # mysql
-    "seed": {"bytes_now": NUMBER, "bytes_total": MAYBE_NUMBER, "bytes_per_s": NUMBER, "eta_s": MAYBE_NUMBER},
-    "seeded": {"method": str, "seconds": NUMBER},
+    "servers": {"servers": dict},
+    "seeding": {"bytes_now": NUMBER, "bytes_total": MAYBE_NUMBER, "bytes_per_s": NUMBER, "eta_s": MAYBE_NUMBER},
+    "seed": {"method": str, "bytes": MAYBE_NUMBER, "seconds": NUMBER, "schemas": list},
     "replication": {"channels": dict},
-    "data_compared": {"equal": (bool, type(None)), "counts": dict},
-    "switchover": {"state": str, "steps": list, "window_ms": MAYBE_NUMBER},
+    "data_compared": {"equal": bool, "counts": dict, "seconds": NUMBER},
+    "switchover": {"steps": dict, "window_ms": MAYBE_NUMBER},
+    "switched": {"state": str, "steps": list, "window_ms": MAYBE_NUMBER},
 }
 _CHOICES = {"committed": ("side", SIDES), "gate": ("state", GATE_STATES), "lock": ("state", LOCK_STATES)}
-_STEPS_OF = ("freeze", "switchover")
+_STEPS_OF = ("freeze", "switched")
 
 
 def problems(event):
@@ -217,7 +219,29 @@ def _freeze(result, args):
     return "freeze", _picked(result, keys, asked=args["state"])
 
 
+def _servers(result, args):
+    return ("servers", {"servers": result["servers"]}) if result.get("servers") else None
+
+
+def _data_compared(result, args):
+    if not isinstance(result.get("equal"), bool) or "counts" not in result:
+        return None
+    keys = ("equal", "counts", "lag_ms_max", "paused_seconds")
+    differences = (result.get("differences") or [])[:10]
+    return "data_compared", _picked(result, keys, seconds=result.get("seconds", 0), differences=differences)
+
+
+def _switched(result, args):
+    if not result.get("steps") or args.get("state") == "read":
+        return None
+    keys = ("state", "committed", "complete", "run", "phase", "steps", "window_ms")
+    return "switched", _picked(result, keys, dry_run=bool(args.get("dry_run")))
+
+
 _READERS = {
+    "mysql_guardrails": _servers,
+    "mysql_compare": _data_compared,
+    "mysql_switchover": _switched,
     "storage_info": _look,
     "bulk_copy": _copy,
     "lsyncd_info": _live_sync,

@@ -39,7 +39,7 @@ class Model:
     """What happened. Attributes are lists of dicts, in the order of the journal.
 
     attempts: each start of a stage (stage, started, ended, state, seconds, user, plays, faults, gates, cause).
-    gates, forced, faults, windows, copies, compares: see the methods that fill them.
+    gates, forced, faults, windows, copies, compares, data_compares: see the methods that fill them.
     series: "copy" and "lag", by name of the tree or channel -> list of (seconds since 1970, number).
     """
 
@@ -54,6 +54,8 @@ class Model:
         self.copies = []
         self.mends = []
         self.compares = []
+        self.data_compares = []
+        self.servers = {}
         self.looks = {}
         self.runs = []
         self.series = {"copy": {}, "lag": {}}
@@ -220,12 +222,12 @@ class Model:
             points = self.series["copy"].setdefault(str(data.get("tree")), [])
             points.append((epoch(event["at"]), data["bytes_per_s"]))
 
-    _measured_seed = _measured_copy
+    _measured_seeding = _measured_copy
 
     def _measured_copied(self, event, data):
         self.copies.append(dict(data, at=event["at"], host=event.get("host")))
 
-    _measured_seeded = _measured_copied
+    _measured_seed = _measured_copied
 
     def _measured_mended(self, event, data):
         self.mends.append(dict(data, at=event["at"], host=event.get("host")))
@@ -247,16 +249,20 @@ class Model:
     def _measured_compared(self, event, data):
         self.compares.append(dict(data, at=event["at"], stage=event.get("stage"), host=event.get("host")))
 
-    _measured_data_compared = _measured_compared
+    def _measured_data_compared(self, event, data):
+        self.data_compares.append(dict(data, at=event["at"], stage=event.get("stage")))
+
+    def _measured_servers(self, event, data):
+        self.servers = dict(data.get("servers") or {}, at=event["at"])
 
     def _measured_freeze(self, event, data):
         window = self._window_of(event)
         if window and data.get("asked", "frozen") == "frozen":
             self._take_steps(window, data, event.get("host"))
 
-    def _measured_switchover(self, event, data):
+    def _measured_switched(self, event, data):
         window = self._window_of(event)
-        if window and data.get("steps"):
+        if window and data.get("steps") and not data.get("dry_run"):
             self._take_steps(window, data, event.get("host"))
 
     def _measured_window(self, event, data):
