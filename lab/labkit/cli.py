@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import data, hosts, machine, mysql, ssh
+from . import data, hosts, machine, mysql, mysql_data, ssh
 from .run import LabError
 from .state import Lab, all_names
 
@@ -62,12 +62,52 @@ def _writers(arguments):
 
 
 def _verdict(arguments):
-    result = data.verdict(Lab(arguments.name), arguments.host)
+    return _judge(data, arguments)
+
+
+def _judge(kit, arguments):
+    result = kit.verdict(Lab(arguments.name), arguments.host)
     if arguments.json:
         Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
         Path(arguments.json).write_text(data.as_json(result), encoding="ascii")
-    print(data.report(result))
+    print(kit.report(result))
     return 0 if result["ok"] else 3
+
+
+def _mysql_seed(arguments):
+    lab = Lab(arguments.name)
+    started = time.monotonic()
+    made = mysql_data.seed(lab, arguments.host or mysql_data.sides(lab)[0], arguments.rows, arguments.width)
+    machine.say("%d rows in %.1f s" % (made, time.monotonic() - started))
+
+
+def _mysql_writers(arguments):
+    lab = Lab(arguments.name)
+    if arguments.what == "start":
+        mysql_data.make_tables(lab, mysql_data.sides(lab)[0])
+        names = mysql_data.start_writers(
+            lab,
+            arguments.connections,
+            rate=arguments.rate,
+            keep=arguments.keep,
+            seed_text=arguments.seed,
+            routed=arguments.route,
+        )
+        if arguments.watch:
+            mysql_data.start_watcher(lab)
+        machine.say("writing: %s" % ", ".join(names))
+    elif arguments.what != "status":
+        mysql_data.signal_writers(lab, arguments.what)
+    for entry in mysql_data.status(lab):
+        print("%(name)-24s %(state)-8s %(server)-16s %(commits)d commits" % entry)
+
+
+def _mysql_verdict(arguments):
+    return _judge(mysql_data, arguments)
+
+
+def _mysql_route(arguments):
+    mysql_data.set_route(Lab(arguments.name), arguments.host)
 
 
 def _parameter(arguments):
@@ -110,12 +150,10 @@ def _parser():
     writers.add_argument("--rate", type=float, default=25, help="operations a second of each writer")
     writers.add_argument("--keep", type=int, default=400, help="about how many files of a writer stay")
     writers.add_argument("--seed", default="1")
-    parameter = command("rds-parameter", _parameter, "change a parameter of a MySQL host of the RDS kind", host=True)
-    parameter.add_argument("parameter")
-    parameter.add_argument("value")
     judge = command("verdict", _verdict, "say what a storage host has lost; exit code 3 when anything is not as it was")
     judge.add_argument("--host", default="files_new")
     judge.add_argument("--json", help="write everything to this file, too")
+    _add_mysql(command)
     breakers = (
         ("kill", hosts.kill, "power a host off, hard"),
         ("start", hosts.start, "power a host on"),
@@ -125,6 +163,29 @@ def _parser():
     for verb, action, text in breakers:
         command(verb, lambda arguments, act=action: act(Lab(arguments.name), arguments.host), text, host=True)
     return parser
+
+
+def _add_mysql(command):
+    """The commands for the MySQL hosts."""
+    seed = command("mysql-seed", _mysql_seed, "fill the table that the writers leave alone")
+    seed.add_argument("--rows", type=int, default=50_000)
+    seed.add_argument("--width", type=int, default=200, help="bytes of text in a row")
+    seed.add_argument("--host", help="default: the old server")
+    writers = command("mysql-writers", _mysql_writers, "start, stop, pause, resume or look at the database's writers")
+    writers.add_argument("what", choices=["start", "stop", "pause", "resume", "status"])
+    writers.add_argument("--connections", type=int, default=4)
+    writers.add_argument("--rate", type=float, default=50, help="transactions a second of each; 0: as fast as it goes")
+    writers.add_argument("--keep", type=int, default=2000, help="about how many orders of a writer stay")
+    writers.add_argument("--seed", default="1")
+    writers.add_argument("--route", action="store_true", help="use the server of mysql-route, instead of trying both")
+    writers.add_argument("--watch", action="store_true", help="start the watcher for two writable servers, too")
+    command("mysql-route", _mysql_route, "send the writers that were started with --route to a host", host=True)
+    judge = command("mysql-verdict", _mysql_verdict, "say what a MySQL host has lost; exit code 3 when it has")
+    judge.add_argument("--host", default="mysql_new")
+    judge.add_argument("--json", help="write everything to this file, too")
+    parameter = command("rds-parameter", _parameter, "change a parameter of a MySQL host of the RDS kind", host=True)
+    parameter.add_argument("parameter")
+    parameter.add_argument("value")
 
 
 def main(argv):

@@ -7,7 +7,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import disk, furnish, image, inventory, machine, mysql, network, rds, ssh
+from . import disk, furnish, image, inventory, machine, mysql, mysql_data, network, rds, ssh
 from .paths import BUILD, CHECKOUT, CHECKOUT_LABEL, LABEL, PREFIX, RUNTIME
 from .podman import podman, podman_json
 from .run import LabError, run
@@ -179,6 +179,7 @@ def down(name):
         raise LabError("The lab %s belongs to another checkout" % name)
     for host in lab.hosts:
         ssh.forget(lab, host)
+    mysql_data.kill_writers(lab)
     found = [entry["Names"][0] for entry in _containers("%s=%s" % (LABEL, name))]
     _each(lambda container: podman("rm", "--force", "--time", "0", "--volumes", container), found)
     for host in lab.mysql_hosts():

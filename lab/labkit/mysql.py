@@ -127,7 +127,7 @@ def add_files(tar, lab, host, gtid):
 
 def sql(lab, host, text, timeout=120):
     """Run SQL as root over the host's socket; returns what the client prints, without column names."""
-    return ssh.on(lab, host, "mysql --batch --skip-column-names", data=text, timeout=timeout).stdout
+    return ssh.on(lab, host, "mysql --batch --raw --skip-column-names", data=text, timeout=timeout).stdout
 
 
 def provision(lab, host, profile=None):
