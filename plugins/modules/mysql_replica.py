@@ -116,11 +116,6 @@ options:
     description:
       - Whether the position is found by GTID. V(true) when O(source_host) is given and this is not.
     type: bool
-  ignore_server_ids:
-    description:
-      - Numbers of servers whose transactions are not taken.
-    type: list
-    elements: int
   start_until:
     description:
       - A GTID set. The channel runs until the set is executed; then its applier stops. Needs O(state=started).
@@ -253,7 +248,6 @@ def argument_spec():
         source_connect_retry={"type": "int"},
         source_heartbeat_period={"type": "float"},
         auto_position={"type": "bool"},
-        ignore_server_ids={"type": "list", "elements": "int"},
         start_until={"type": "str"},
         timeout={"type": "int", "default": 60},
         **platform_spec(),
@@ -272,6 +266,8 @@ def manage(server, params, check_mode):
         channel.check(plan)
         if plan.differs and not check_mode:
             channel.apply(plan)
+        elif plan.exists and plan.state == "started" and not reached and not check_mode:
+            channel.await_running()
         now = channel.read()
         return {
             "changed": plan.differs,

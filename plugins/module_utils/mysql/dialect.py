@@ -123,7 +123,6 @@ SETTINGS = {
     "source_connect_retry": ((ANY, "MASTER_CONNECT_RETRY"), (_RENAMED, "SOURCE_CONNECT_RETRY")),
     "source_heartbeat_period": ((ANY, "MASTER_HEARTBEAT_PERIOD"), (_RENAMED, "SOURCE_HEARTBEAT_PERIOD")),
     "auto_position": ((ANY, "MASTER_AUTO_POSITION"), (_RENAMED, "SOURCE_AUTO_POSITION")),
-    "ignore_server_ids": ((ANY, "IGNORE_SERVER_IDS"),),
 }
 
 # Procedures of RDS by what they do, the newest name first: 8.4 has "source", 8.0 "master", some releases both.

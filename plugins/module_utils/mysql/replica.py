@@ -35,7 +35,6 @@ SETTINGS = {
     "source_connect_retry": ("connect_retry", "receiver"),
     "source_heartbeat_period": ("heartbeat_period", "receiver"),
     "auto_position": ("auto_position", "both"),
-    "ignore_server_ids": ("replicate_ignore_server_ids", "receiver"),
 }
 _YES_NO = ("source_ssl", "source_ssl_verify")
 # what the procedures of RDS take; the rest is refused there
@@ -45,11 +44,7 @@ RDS_SETTINGS = ("source_host", "source_port", "source_user", "source_ssl", "sour
 def read_value(setting, channel):
     """The value of a setting as options have it, from a normalised channel."""
     value = channel.get(SETTINGS[setting][0])
-    if setting in _YES_NO:
-        return value in ("Yes", "Ignored")
-    if setting == "ignore_server_ids":
-        return sorted(int(number) for number in (value or "").replace(",", " ").split())
-    return value
+    return value in ("Yes", "Ignored") if setting in _YES_NO else value
 
 
 def wanted_settings(params, exists):
@@ -62,8 +57,6 @@ def wanted_settings(params, exists):
         found = dict({"source_port": 3306, "auto_position": True}, **found)
         if not exists:
             found.setdefault("source_ssl", True)
-    if "ignore_server_ids" in found:
-        found["ignore_server_ids"] = sorted(found["ignore_server_ids"])
     return found
 
 
@@ -89,6 +82,8 @@ class ChannelPlan(object):
         self.remove = self.state == "absent" and self.exists
         self.receiver = self.exists and channel["replica_io_running"] != "No"
         self.applier = self.exists and channel["replica_sql_running"] != "No"
+        # it waits, a minute by default, to try again what may be mended by now
+        self.stuck = self.receiver and channel["replica_io_running"] != "Yes" and bool(channel["last_io_errno"])
         self.stop = self._stopped()
         self.start = self._started()
 
@@ -127,6 +122,7 @@ class ChannelPlan(object):
             needed = {"receiver", "applier"}
         else:
             needed = {SETTINGS[name][1] for name in self.change} | ({"receiver"} if self.password else set())
+            needed |= {"receiver"} if self.state == "started" and self.stuck else set()
             needed = {"receiver", "applier"} if "both" in needed else needed
         running = {"receiver"} if self.receiver else set()
         running |= {"applier"} if self.applier else set()
@@ -249,7 +245,7 @@ class Channel(object):
         if plan.stop:
             self.stop(plan.stop)
         if plan.changes_settings:
-            self.change(plan)
+            self._change_or_go_on(plan)
         if plan.remove:
             self.remove()
         until = plan.params.get("start_until")
@@ -258,6 +254,15 @@ class Channel(object):
         elif plan.start:
             self.start(plan.start)
             self.await_running(plan.start, plan.after.get("source_connect_retry") or 60)
+
+    def _change_or_go_on(self, plan):
+        """Change the settings; what was stopped for a change that the server refuses runs again."""
+        try:
+            self.change(plan)
+        except MySQLMigrationError:
+            if plan.stop and plan.state != "stopped":
+                self.start(plan.stop)
+            raise
 
     def reach(self, until, plan):
         """Run the applier up to a set. One that runs already does not look at the end that it is given."""
@@ -273,12 +278,8 @@ class Channel(object):
             # a new source resets what is known of the position in the old one
             values.setdefault("auto_position", plan.after.get("auto_position", True))
         names = [name for name in SETTINGS if name in values]
-        places = ["%s = %%s" % self.words.setting(name) for name in names if name != "ignore_server_ids"]
-        arguments = [_literal(values[name]) for name in names if name != "ignore_server_ids"]
-        if "ignore_server_ids" in values:
-            numbers = values["ignore_server_ids"]
-            places.append("%s = (%s)" % (self.words.setting("ignore_server_ids"), ", ".join(["%s"] * len(numbers))))
-            arguments += numbers
+        places = ["%s = %%s" % self.words.setting(name) for name in names]
+        arguments = [_literal(values[name]) for name in names]
         secret = ()
         if plan.password:
             places.append("%s = %%s" % self.words.setting("source_password"))
