@@ -24,6 +24,8 @@ import stat
 import sys
 import time
 
+# What rsync 3.5.0 with -H says, with status 2, when all links of a file vanished while it ran: no reason to die.
+LINKS_VANISHED = b"Invalid packet at end of run"
 OK, SYNTAX, PROTOCOL, AGAIN, PARTIAL, VANISHED, CAPPED = 0, 1, 2, 5, 23, 24, 25
 SHORT = re.compile(rb"-[A-Za-z]+\Z")
 WHOLE_TREE = b"./"  # in `dirty`: it is not known which path failed
@@ -546,6 +548,8 @@ class Guard:
             number = self.state.counted(counter) + 1
             self.state.count(counter, number)
             return AGAIN if number <= retries else OK
+        if run.rc == PROTOCOL and LINKS_VANISHED in run.stderr:
+            return AGAIN
         if run.rc in (SYNTAX, PROTOCOL, CAPPED):
             return run.rc
         return AGAIN

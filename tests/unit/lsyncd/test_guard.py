@@ -201,6 +201,13 @@ def test_each_status_of_rsync_becomes_one_that_lsyncd_understands(case, rc, mapp
     assert case.call("-r") == mapped
 
 
+def test_links_that_vanish_in_a_run_are_no_reason_to_die(case):
+    case.fake_rsync("echo 'Invalid packet at end of run (1) [sender]' >&2\nexit 2\n")
+    assert case.call_list(b"/file") == 5
+    case.fake_rsync("echo 'protocol version mismatch' >&2\nexit 2\n")
+    assert case.call_list(b"/file") == 2
+
+
 def test_an_rsync_that_is_killed_is_run_again(case):
     case.fake_rsync("kill -9 $$\n")
     assert case.call("-r") == 5

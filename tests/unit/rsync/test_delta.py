@@ -239,6 +239,8 @@ def test_partial_transfer_is_never_fine():
     (5, "@ERROR: auth failed on module data", exit_codes.STOP),
     (5, "@ERROR: max connections (4) reached -- try again later", exit_codes.RETRY),
     (10, "failed to connect: Connection refused (111)", exit_codes.RETRY),
+    (2, "file has vanished: x\nInvalid packet at end of run (1) [sender]", exit_codes.RETRY),
+    (2, "protocol version mismatch -- is your shell clean?", exit_codes.STOP),
     (-9, "", exit_codes.RETRY_ONCE),
     (99, "", exit_codes.STOP),
 ])
