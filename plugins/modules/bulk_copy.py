@@ -67,8 +67,8 @@ options:
   workers:
     description:
       - How many rsyncs at once, V(1) to V(64).
+      - By default one more than this host has cores, V(16) at most.
     type: int
-    default: 8
   read_ahead:
     description:
       - How many threads read files ahead of the rsyncs, V(0) for none.
@@ -358,7 +358,7 @@ def argument_spec():
         "state": {"type": "str", "default": "done", "choices": list(bulk_task.STATES)},
         "mode": {"type": "str", "default": "full", "choices": ["full", "delta"]},
         "files_from": {"type": "path"},
-        "workers": {"type": "int", "default": 8},
+        "workers": {"type": "int"},
         "read_ahead": {"type": "int", "default": 16},
         "bwlimit_kib_per_s": {"type": "int"},
         "exclude": {"type": "list", "elements": "str", "default": []},

@@ -40,7 +40,7 @@ _AHEAD_BYTES = 256 << 20
 _CHANGED = 90000000         # number of the first list that a comparison made
 
 DEFAULTS = {
-    "workers": 8, "read_ahead": 16, "bwlimit_kib_per_s": 0, "exclude": [], "hard_links": True, "xattrs": True,
+    "workers": 1, "read_ahead": 16, "bwlimit_kib_per_s": 0, "exclude": [], "hard_links": True, "xattrs": True,
     "acls": True, "sparse": True, "delete": False, "max_delete": 1000, "sentinel": None, "frozen": False, "nice": 0,
     "ionice_class": None, "ionice_level": 4, "password_file": None, "rsh": None, "io_timeout": 60, "retry_for": 900,
     "dest_free_bytes": None, "dest_free_inodes": None, "partition_files": 2000, "partition_bytes": 256 << 20,
@@ -48,6 +48,12 @@ DEFAULTS = {
 }
 # A change of one of these makes an unfinished run useless.
 IDENTITY = ("src", "dest", "exclude", "hard_links", "xattrs", "acls")
+
+
+def workers_for(cores):
+    """How many rsyncs a host with so many cores is given by default: one waits while the others work. More of them took
+    longer on two cores (docs/bench-storage.md)."""
+    return min(16, cores + 1)
 
 
 def options_of(spec):

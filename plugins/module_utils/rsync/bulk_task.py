@@ -13,7 +13,7 @@ _DIFF_LINES = 2000
 _NOTHING = {"files": 0, "bytes": 0, "created": 0, "deleted": 0, "vanished": 0, "failures": [], "seconds": 0.0,
             "bytes_per_s": 0}
 # Options that go into the spec of a job as they are.
-_PLAIN = ("workers", "read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
+_PLAIN = ("read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
           "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
           "partition_files", "rescan", "dest_free_bytes", "dest_free_inodes")
 # (option, least, most)
@@ -37,7 +37,7 @@ def told(error):
     """What a failure tells of what was done: of a delta, of a job, or of nothing. error: RsyncError."""
     if isinstance(error, _Failed):
         return error.answer
-    return _of_delta(error.result) if isinstance(error.result, delta.DeltaResult) else {}
+    return dict(_of_delta(error.result), state="failed") if isinstance(error.result, delta.DeltaResult) else {}
 
 
 def _of_delta(result):
@@ -161,7 +161,8 @@ class Task:
         params = self.params
         spec = dict(bulk.DEFAULTS, **{name: params[name] for name in _PLAIN})
         spec.update(src=params["src"], dest=params["dest"], hard_links=params["hard_links"] != "false",
-                    bwlimit_kib_per_s=params["bwlimit_kib_per_s"] or 0)
+                    bwlimit_kib_per_s=params["bwlimit_kib_per_s"] or 0,
+                    workers=params["workers"] or bulk.workers_for(len(os.sched_getaffinity(0))))
         return spec
 
     def _begin(self, spec):

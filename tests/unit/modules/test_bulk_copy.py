@@ -102,6 +102,18 @@ def test_a_failed_copy_fails_the_task_with_its_reason(play):
     assert answer["failed"] and "sentinel" in answer["msg"]
 
 
+def test_a_delta_that_reaches_the_limit_of_deletions_has_failed(play, tmp_path):
+    play({})
+    for name in ("f3", "f4", "f5"):
+        (tmp_path / "src" / name).unlink()
+    (tmp_path / "list").write_bytes(b"f3\0f4\0f5\0")
+    options = {"mode": "delta", "files_from": str(tmp_path / "list"), "max_delete": 1}
+    answer, _shown = play(options, fails=True)
+    assert (answer["failed"], answer["state"], answer["deleted"]) == (True, "failed", 1)
+    assert "max_delete" in answer["msg"]
+    assert len([name for name in ("f3", "f4", "f5") if (tmp_path / "dest" / name).exists()]) == 2
+
+
 def test_a_delta_is_told_with_its_difference(play, tmp_path):
     play({})
     (tmp_path / "src/f3").write_text("changed")

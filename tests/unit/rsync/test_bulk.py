@@ -222,6 +222,50 @@ def test_excluded_names_are_left_out(copy, src, dest):
     assert not copy.run(exclude=["/d1/", "f2*", "d3/e0"])["changed"]
 
 
+def test_the_cores_of_the_host_decide_how_many_rsyncs_run_when_nobody_says(copy, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    copy.run(workers=None)
+    assert copy.job.read("spec")["workers"] == 9
+    assert [bulk.workers_for(cores) for cores in (1, 2, 64)] == [2, 3, 16]
+
+
+# --- the remote shell ---
+
+
+@pytest.fixture
+def rsh(tmp_path):
+    """A remote shell to the host `new`, which is this one; other hosts are not reached."""
+    path = tmp_path / "rsh"
+    path.write_text("#!/bin/sh\n[ \"$1\" = new ] || { echo 'no route to host' >&2; exit 255; }\nshift\n"
+                    "echo \"$@\" >> %s.log\nexec sh -c \"$*\"\n" % path)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_copy_over_a_remote_shell_keeps_everything(tmp_path, src, dest, rsh):
+    dest.mkdir()
+    copy = Copy(tmp_path, src, "new:%s" % dest, rsh=rsh)
+    copy.run()
+    assert manifest(src) == manifest(dest)
+    with open(rsh + ".log") as stream:
+        assert all(line.startswith("rsync --server") for line in stream)
+
+
+def test_a_delta_over_a_remote_shell_copies_and_deletes_what_is_listed(tmp_path, src, dest, rsh):
+    Copy(tmp_path, src, dest).run()
+    (src / "d1/e1/f1").write_text("changed")
+    (src / "d2/e2/f2").unlink()
+    (tmp_path / "list").write_bytes(b"d1/e1/f1\0d2/e2/f2\0d2/e2\0")
+    answer = Copy(tmp_path, src, "new:%s" % dest, rsh=rsh, mode="delta", files_from=str(tmp_path / "list")).run()
+    assert (answer["state"], answer["files"], answer["deleted"]) == ("done", 1, 1)
+    assert manifest(src) == manifest(dest)
+
+
+def test_a_host_that_is_not_reached_by_the_remote_shell_is_told(tmp_path, src, rsh):
+    with pytest.raises(binary.RsyncError, match="Look whether ssh reaches the other side without a question"):
+        Copy(tmp_path, src, "old:/srv/files", rsh=rsh).run()
+
+
 # --- control ---
 
 
