@@ -101,6 +101,17 @@ STATEMENTS = {
     },
 }
 
+# our names of variables -> ((since, the server's name), ...)
+VARIABLES = {
+    "log_replica_updates": ((ANY, "log_slave_updates"), ((8, 0, 26), "log_replica_updates")),
+    "replica_parallel_workers": ((ANY, "slave_parallel_workers"), ((8, 0, 26), "replica_parallel_workers")),
+    "replica_preserve_commit_order": (
+        (ANY, "slave_preserve_commit_order"),
+        ((8, 0, 26), "replica_preserve_commit_order"),
+    ),
+    "binlog_expire": ((ANY, "expire_logs_days"), ((8, 0, 0), "binlog_expire_logs_seconds")),
+}
+
 # our names of a channel's settings -> ((since, name in CHANGE ... TO), ...). A name of None: not there yet.
 _RENAMED = (8, 0, 23)
 SETTINGS = {
@@ -224,6 +235,10 @@ class Dialect(object):
         """The statement of that name in STATEMENTS, with %s for values."""
         choices = STATEMENTS[name]
         return _newest(choices.get(self.platform, choices["*"]), self.version)
+
+    def variable(self, name):
+        """The name of a variable of VARIABLES on this version."""
+        return _newest(VARIABLES[name], self.version)
 
     def setting(self, name):
         """The name of a channel's setting in CHANGE ... TO, or None where the version lacks it."""
