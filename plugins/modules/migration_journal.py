@@ -62,7 +62,8 @@ options:
       - V(measured) carries numbers in O(data), of the measurement that O(step) names, V(note) anything else.
       - V(fault) is something that failed, with C(task) and C(cause) in O(data).
     type: str
-    choices: [read, started, done, skipped, failed, undone, committed, window_opened, window_closed, measured, fault, note]
+    choices:
+      [read, started, done, skipped, failed, undone, committed, window_opened, window_closed, measured, fault, note]
   stage:
     description:
       - Stage of the migration, the playbook's name for example.

@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - The seamless.migration authors (@seamless-migration)
 description:
-  - Reads the journal of a migration on the controller and writes one HTML file that stands alone. It needs no network and
-    no script, fits light and dark screens, and prints.
+  - Reads the journal of a migration on the controller and writes one HTML file that stands alone. It needs no network
+    and no script, fits light and dark screens, and prints.
   - It shows how the migration ended, the timeline of stages, each window to the millisecond with its steps, every gate
     with its evidence, throughput and lag, what was verified, what was forced and by whom, and what failed.
   - The same journal always gives the same page, so that to write it again changes nothing.

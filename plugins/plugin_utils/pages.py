@@ -31,6 +31,7 @@ TONES = {
     "running": "busy",
 }
 _LONG = 120
+_MARKDOWN = "\\`*_[]|#"
 _ROWS = 400
 
 
@@ -77,11 +78,17 @@ def _known(write):
     return lambda value, *rest: write(None if isinstance(value, jinja2.Undefined) else value, *rest)
 
 
-def environment():
-    """The environment of the templates."""
+def markdown(text):
+    """Text that Markdown takes as text, in a table too."""
+    shown = " ".join(str(text).split())
+    return "".join("\\" + char if char in _MARKDOWN else char for char in shown).replace("<", "&lt;")
+
+
+def environment(escape=True):
+    """The environment of the templates. escape: False for those that are no HTML."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=escape,
         undefined=jinja2.ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -97,6 +104,7 @@ def environment():
         stage=_known(words.stage),
         step=_known(words.step),
         facts=facts,
+        md=markdown,
         shortened=shortened,
         tone=lambda state: TONES.get(state, "calm"),
         pretty=lambda value: json.dumps(value, indent=1, ensure_ascii=False),
@@ -199,3 +207,13 @@ def report(model, migration, source):
         last=model.events[-1]["at"] if model.events else None,
         rows=_ROWS,
     )
+
+
+def plan(plans, migration, source, inventory=""):
+    """The plan as (text of HTML, text of Markdown).
+
+    plans: list of what storage_plan() and mysql_plan() returned. inventory: how the user names it on the command line.
+    """
+    known = {"plans": plans, "migration": migration, "source": source, "inventory": inventory}
+    page = environment().get_template("plan.html.j2").render(known)
+    return page, environment(escape=False).get_template("plan.md.j2").render(known)
