@@ -1,0 +1,97 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026 The seamless.migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Begin a seed on the host of the module, then look at it until it ends, telling how far it is.
+
+The seed runs in a process of its own there: a lost connection is tried again, and an interrupted playbook leaves it
+running; the next run of the task looks on.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible_collections.seamless.migration.plugins.action.bulk_copy import Teller, duration, on_terminal, size
+
+_MODULE = "seamless.migration.mysql_seed"
+_ENDED = ("done", "failed", "interrupted", "absent")
+_LOST_FOR = 900         # seconds without a connection after which we stop looking on; the seed goes on
+
+
+def line(host, answer, seconds):
+    """One line that tells how far a seed is. answer: dict as the module returns it. seconds: since it is looked at."""
+    progress = answer.get("progress") or {}
+    done, total = progress.get("bytes", 0), progress.get("bytes_total", 0)
+    words = ["%s %s: %s" % (host, answer.get("job", ""), progress.get("phase", "begin"))]
+    words.append("%s/%s" % (size(done), size(total)) if total else size(done))
+    if seconds >= 1:
+        rate = done / seconds
+        words.append("%s/s" % size(rate))
+        if total > done and rate:
+            words.append("ETA %s" % duration((total - done) / rate))
+    return ", ".join(words)
+
+
+class ActionModule(ActionBase):
+    """Action of the module mysql_seed."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        arguments = dict(self._task.args)
+        if arguments.get("state", "done") != "done" or self._task.check_mode:
+            result.update(self._module(arguments, task_vars))
+            return result
+        answer = self._module(dict(arguments, state="started"), task_vars)
+        if not answer.get("failed") and "job" in answer:
+            answer = self._watch(arguments, answer, task_vars or {})
+        result.update(answer)
+        return result
+
+    def _module(self, arguments, task_vars):
+        return self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=task_vars)
+
+    def _watch(self, arguments, answer, task_vars):
+        host = task_vars.get("inventory_hostname", "")
+        alone = len(task_vars.get("ansible_play_hosts_all") or [host]) == 1
+        quiet = boolean(task_vars.get("mysql_seed_quiet", False))
+        interval = float("inf") if quiet else float(task_vars.get("mysql_seed_progress_interval", 30))
+        teller = Teller(alone and not quiet and on_terminal(), interval)
+        asked = dict(arguments, job=answer["job"], state="status")
+        begin, lost, pause = time.monotonic(), None, 0.2
+        while answer.get("state") not in _ENDED:
+            teller.tell(line(host, answer, time.monotonic() - begin))
+            time.sleep(pause)
+            pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
+            try:
+                now = self._module(asked, task_vars)
+            except AnsibleConnectionFailure as error:
+                now = {"unreachable": True, "msg": str(error)}
+            if now.get("unreachable"):
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > _LOST_FOR:
+                    return now
+                continue
+            lost = None
+            if now.get("failed"):
+                return now
+            answer = now
+        teller.end()
+        return self._judge(answer)
+
+    @staticmethod
+    def _judge(answer):
+        """The last look at the seed as the result of the task."""
+        if answer["state"] != "done":
+            answer["failed"] = True
+            answer.setdefault("msg", "Failed to seed: the process of %s is %s. Run it again: it clears away what is "
+                                     "not complete, and begins anew." % (answer["job"], answer["state"]))
+        return answer
