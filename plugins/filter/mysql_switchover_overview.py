@@ -14,11 +14,16 @@ author:
 description:
   - Takes the result of M(seamless.migration.mysql_switchover) and tells each step with its milliseconds, and which
     server takes the writes.
+positional: back
 options:
   _input:
     description: Result of M(seamless.migration.mysql_switchover).
     type: dict
     required: true
+  back:
+    description: Whether it was the way back, so that the servers were exchanged.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

@@ -34,7 +34,7 @@ options:
     description:
       - V(arrived) writes a row and waits for it.
       - V(absent) drops the schema C(seamless_migration) on O(source), with all that the migration has written there,
-        and waits until O(target) has executed that.
+        and waits until O(target), when it follows O(source), has executed that and all before it.
     type: str
     choices: [arrived, absent]
     default: arrived
@@ -101,12 +101,14 @@ def prove(source, target, params, check_mode):
 
 
 def remove(left, right, timeout, check_mode):
-    """Drop the schema where it is. Returns the result. Raises MySQLMigrationError."""
-    changed = canary.exists(left) or canary.exists(right)
-    if changed and not check_mode and not canary.remove(left, right, timeout):
+    """Drop the schema where it is, and wait for the other. Returns the result. Raises MySQLMigrationError."""
+    changed = canary.exists(left)
+    if changed and not check_mode:
+        left.run("DROP SCHEMA " + canary.SCHEMA)
+    if not check_mode and not canary.arrived(left, right, timeout):
         raise MySQLMigrationError(
-            "Failed to remove the canaries on %s: it has not executed what %s did within %d s: %s. Mend its channel, "
-            "then run again."
+            "Failed to remove the canaries: %s has not executed what %s did within %d s: %s. Mend its channel, then run "
+            "again."
             % (
                 right.server.where,
                 left.server.where,

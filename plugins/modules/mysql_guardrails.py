@@ -168,7 +168,7 @@ gates:
       description: What to do when it does not hold.
       type: str
 servers:
-  description: By V(source) and V(target), what they are.
+  description: By V(source) and V(target), what they are, and which channels they have.
   returned: success
   type: dict
   sample:
@@ -264,6 +264,7 @@ def _shown(one):
         "schemas": one["schemas"],
         "bytes": one["bytes"],
         "tables": len(one["tables"]),
+        "channels": one["channels"],
     }
 
 

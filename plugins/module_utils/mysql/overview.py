@@ -26,14 +26,15 @@ def guardrails(found):
     return lines
 
 
-def switchover(found):
-    """What mysql_switchover returned. found: its result (dict). Returns list of str."""
+def switchover(found, back=False):
+    """What mysql_switchover returned. found: its result (dict). back: it was the way back. Returns list of str."""
     lines = ["%d %s: %s" % (step["n"], step["name"], _outcome(step)) for step in found.get("steps", [])]
     lines += ["would be done: %s" % line for line in found.get("plan", [])]
     if found.get("window_ms") is not None:
         lines.append("nobody could write for %.0f ms" % found["window_ms"])
-    lines.append("the writes: %s" % TAKES.get(found.get("state"), "nobody can tell, a server does not answer"))
-    return lines
+    sides = {"left": "target" if back else "source", "other": "source" if back else "target"}
+    takes = TAKES.get(found.get("state"), "nobody can tell who takes the writes: a server does not answer")
+    return lines + [takes.format(**sides)]
 
 
 def _outcome(step):
@@ -41,8 +42,8 @@ def _outcome(step):
 
 
 TAKES = {
-    "source_open": "the server that is left takes them",
-    "target_open": "the server that is moved to takes them",
-    "both_fenced": "nobody takes them, both servers are closed",
-    "both_open": "both servers take them",
+    "source_open": "the {left} takes the writes",
+    "target_open": "the {other} takes the writes",
+    "both_fenced": "nobody takes the writes: both servers are closed",
+    "both_open": "both servers take writes",
 }
