@@ -27,7 +27,8 @@ COLUMNS = {
 }
 # One number for all rows of the table that was filled before the writers began.
 SEEDED = (
-    "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(CONCAT_WS('#', id, name, price, CRC32(description)))), 0) FROM shop.products"
+    "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(CONCAT_WS('#', id, name, price, CRC32(description)))), 0) "
+    "FROM shop.products"
 )
 
 

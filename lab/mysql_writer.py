@@ -104,7 +104,7 @@ class Servers:
         link = self._links.pop(name, None)
         if link:
             try:
-                link._force_close()
+                link.close()
             except (pymysql.MySQLError, OSError):
                 pass
 
