@@ -218,17 +218,20 @@ class Clone(object):
         raise _NotYet()
 
     def finish(self, session, schemas, scheduler, installed):
-        """Take down on the target what only the clone needed. Returns names of events that were put to sleep."""
+        """Take down on the target what only the clone needed; its account last, by which one knows that it is not done.
+
+        Returns as Target.put_events_to_sleep.
+        """
         target = self._target
         session.run("SET GLOBAL event_scheduler = OFF")
         without_binary_log(session)
         with target.for_us_alone(session, offline=True):
-            drop_own_accounts(session)
-            events = target.put_events_to_sleep(session, schemas)
-            if installed:
+            events, awake = target.put_events_to_sleep(session, schemas)
+            target.restore_scheduler(session, scheduler, awake)
+            if installed and has_plugin(session):
                 session.run("UNINSTALL PLUGIN clone")
-        target.restore_scheduler(session, scheduler)
-        return events
+            drop_own_accounts(session)
+        return events, awake
 
 
 class _NotYet(Exception):

@@ -39,7 +39,9 @@ SELECT DISTINCT definer FROM (
  UNION ALL SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA IN %s
  UNION ALL SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA IN %s
  UNION ALL SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA IN %s) AS d
-WHERE definer NOT IN (SELECT CONCAT(User, '@', Host) FROM mysql.user) ORDER BY 1"""
+ORDER BY 1"""
+_ACCOUNTS = "SELECT CONCAT(User, '@', Host) AS name FROM mysql.user"
+_SYSTEM_USERS = "SELECT CONCAT(USER, '@', HOST) AS name FROM mysql.global_grants WHERE PRIV = 'SYSTEM_USER'"
 
 
 def number(value):
@@ -112,7 +114,23 @@ def float_tables(session, schemas):
 
 def missing_definers(session, schemas):
     """Definers of loaded objects that this server has no account for."""
+    accounts = set(row["name"] for row in session.rows(_ACCOUNTS))
+    return [name for name in definers(session, schemas) if name not in accounts]
+
+
+def definers(session, schemas):
+    """Definers of routines, views, triggers and events, as "user@host"."""
     return [row["definer"] for row in session.rows(_DEFINERS, (schemas,) * 4)] if schemas else []
+
+
+def beyond_us(source, target, schemas):
+    """Definers of the source that the login of the target may not give to objects: they have SYSTEM_USER there."""
+    if target.server.version < (8, 0, 16):
+        return []
+    holders = set(row["name"] for row in target.rows(_SYSTEM_USERS))
+    if target.value("SELECT CURRENT_USER()") in holders:
+        return []
+    return [name for name in definers(source, schemas) if name in holders]
 
 
 # --- whether it may begin ---

@@ -108,21 +108,33 @@ class Target(object):
                 % self.server.where, error.code, error.server_text) from error
 
     def put_events_to_sleep(self, session, schemas):
-        """Events as a replica has them: there, but not fired by this server. Returns their names."""
-        done = []
+        """Events as a replica has them: there, but not fired by this server.
+
+        Returns (their names, names of those that this account may not touch, because their definer has SYSTEM_USER).
+        """
+        done, awake = [], []
         for row in session.rows(_EVENTS):
             if row["schema_name"] not in schemas:
                 continue
             user, _at, host = row["definer"].rpartition("@")
             word = "REPLICA" if self.server.version >= (8, 2, 0) else "SLAVE"
-            session.run("ALTER DEFINER = %%s@%%s EVENT %%s.%%s DISABLE ON %s" % word,
-                        (user, host, identifier(row["schema_name"]), identifier(row["name"])))
-            done.append("%s.%s" % (row["schema_name"], row["name"]))
-        return done
+            name = "%s.%s" % (row["schema_name"], row["name"])
+            try:
+                session.run("ALTER DEFINER = %%s@%%s EVENT %%s.%%s DISABLE ON %s" % word,
+                            (user, host, identifier(row["schema_name"]), identifier(row["name"])))
+                done.append(name)
+            except MySQLMigrationError as error:
+                if error.code != 1227:
+                    raise
+                awake.append(name)
+        return done, awake
 
-    def restore_scheduler(self, session, before):
-        """Turn the scheduler on again if it was on; whatever was loaded sleeps by itself."""
-        if before == "ON" and self.scheduler(session) == "OFF":
+    def restore_scheduler(self, session, before, awake):
+        """Turn the scheduler on again if it was on, unless that would fire events. Where it would, it stays off over a
+        restart too."""
+        if awake and not self.side.is_rds:
+            session.run(self.side.dialect.statement("set_variable").format("event_scheduler"), ("OFF",))
+        elif before == "ON" and self.scheduler(session) == "OFF":
             with contextlib.suppress(MySQLMigrationError):
                 session.run("SET GLOBAL event_scheduler = ON")
 

@@ -64,6 +64,10 @@ class Work(object):
                     refuse("go on from %s as it is" % self.target.where, "; ".join(reasons),
                            "Restore a newer snapshot of this source, or seed it by clone or dump")
                 return facts
+            if method == "clone" and not other.is_rds and not reasons and seed_clone.own_accounts(target):
+                # the clone is there, but what it needed is not taken down
+                facts.update(changed=True, already=False, finish_only=True)
+                return facts
             if not reasons and not self._params["overwrite"]:
                 return facts
             facts["already"] = False
@@ -99,7 +103,7 @@ class Work(object):
             self._look_at_clone(other, facts, schemas, one)
         else:
             facts["dropped"] = [name for name in sorted(other.schemas) if name in overwrite or name in schemas]
-            self._look_at_dump(one, source, schemas)
+            self._look_at_dump(one, source, target, schemas)
 
     def _look_at_clone(self, other, facts, schemas, one):
         if set(schemas) != set(one.schemas):
@@ -111,7 +115,12 @@ class Work(object):
             self._warnings.append("The login of the target is no account of the source with the same password: after "
                                   "the clone it is gone, and that of the source is the one to use.")
 
-    def _look_at_dump(self, one, source, schemas):
+    def _look_at_dump(self, one, source, target, schemas):
+        beyond = seed_facts.beyond_us(source, target, schemas)
+        if beyond:
+            refuse("seed %s by dump" % self.target.where, "objects are defined by accounts that have SYSTEM_USER "
+                   "there, and the login has not: %s" % ", ".join(beyond),
+                   "Grant SYSTEM_USER to it, or change the definers")
         seed_dump.check_clients(self._params["mysqldump_path"], self._params["mysql_path"], one.server.version)
         floats = seed_facts.float_tables(source, schemas)
         if floats:
@@ -141,6 +150,10 @@ class Work(object):
         params = self._params
         _one, other = self._sides
         target = Target(other)
+        if facts.pop("finish_only", False):
+            clone = seed_clone.Clone(self.source, target, None, tell=self._tell, timeout=params["timeout"])
+            with self.target.session() as session:
+                return self._cloned(clone, target, session, facts)
         with self.target.session() as session:
             target.forget_channels(session)
         host = params["donor_host"] or params["source"]["login_host"]
@@ -152,10 +165,20 @@ class Work(object):
             if uuid == self.source.uuid:
                 refuse("seed %s by clone" % self.target.where, "it has the server_uuid of the source now",
                        "Remove auto.cnf there and restart it")
-            events = clone.finish(session, facts["schemas"], other.settings["event_scheduler"], installed["target"])
-            return {"gtid_executed": gtid.executed(session), "bytes": copied, "events_disabled": events,
-                    "fenced": target.fence(session), "accounts": "replaced by those of the source",
-                    "login": clone.login}
+            return self._cloned(clone, target, session, dict(facts, bytes=copied), installed["target"])
+
+    def _cloned(self, clone, target, session, facts, installed=False):
+        """The result of a clone, after what it needed was taken down."""
+        events, awake = clone.finish(session, facts["schemas"], target.side.settings["event_scheduler"], installed)
+        self._tell_awake(awake)
+        return {"gtid_executed": gtid.executed(session), "bytes": facts["bytes"], "events_disabled": events,
+                "fenced": target.fence(session), "accounts": "replaced by those of the source", "login": clone.login}
+
+    def _tell_awake(self, awake):
+        if awake:
+            self._warnings.append("The event scheduler of the target is off and stays so, because these events could "
+                                  "not be put to sleep; SYSTEM_USER is needed for those of its holders: %s"
+                                  % ", ".join(awake))
 
     # --- dump ---
 
@@ -175,10 +198,11 @@ class Work(object):
                 stream, copied = self._load(facts["schemas"], silent, doing)
                 self._tell({"phase": "finish", "bytes": copied})
                 self._set_position(session, other, stream.gtid, silent)
-                events = target.put_events_to_sleep(session, facts["schemas"])
+                events, awake = target.put_events_to_sleep(session, facts["schemas"])
+                target.restore_scheduler(session, scheduler, awake)
+                self._tell_awake(awake)
                 target.unmark(session)
             fenced = target.fence(session)
-            target.restore_scheduler(session, scheduler)
             return {"gtid_executed": gtid.executed(session), "bytes": copied, "events_disabled": events,
                     "missing_definers": seed_facts.missing_definers(session, facts["schemas"]), "fenced": fenced,
                     "accounts": "not copied", "login": "target"}
