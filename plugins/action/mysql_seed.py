@@ -16,6 +16,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.migration.plugins.action.bulk_copy import Teller, duration, on_terminal, size
+from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import ProgressJournal
 
 _MODULE = "seamless.migration.mysql_seed"
 _ENDED = ("done", "failed", "interrupted", "absent")
@@ -34,6 +35,22 @@ def line(host, answer, seconds):
         if total > done and rate:
             words.append("ETA %s" % duration((total - done) / rate))
     return ", ".join(words)
+
+
+def measured(answer, seconds):
+    """What the journal keeps of a look at a seed."""
+    progress = answer.get("progress") or {}
+    done, total = progress.get("bytes") or 0, progress.get("bytes_total")
+    rate = done / seconds if seconds >= 1 else 0
+    left = (total - done) / rate if rate and total and total > done else None
+    return {
+        "tree": "mysql",
+        "phase": progress.get("phase"),
+        "bytes_now": done,
+        "bytes_total": total,
+        "bytes_per_s": round(rate),
+        "eta_s": None if left is None else round(left),
+    }
 
 
 class ActionModule(ActionBase):
@@ -67,8 +84,10 @@ class ActionModule(ActionBase):
         teller = Teller(alone and not quiet and on_terminal(), interval)
         asked = dict(arguments, job=answer["job"], state="status")
         begin, lost, pause = time.monotonic(), None, 0.2
+        record = ProgressJournal(task_vars, self._templar.template)
         while answer.get("state") not in _ENDED:
             teller.tell(line(host, answer, time.monotonic() - begin))
+            record.write("seeding", measured(answer, time.monotonic() - begin), host)
             time.sleep(pause)
             pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
             try:

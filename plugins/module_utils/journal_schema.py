@@ -223,6 +223,25 @@ def _servers(result, args):
     return ("servers", {"servers": result["servers"]}) if result.get("servers") else None
 
 
+def _replication(result, args):
+    info = result.get("info") or {}
+    return ("replication", {"channels": channels_of(info)}) if info.get("channels") else None
+
+
+def channels_of(info):
+    """The channels of a measurement replication from the info of mysql_replication_info, by server and name."""
+    identity = info.get("identity") or {}
+    found = {}
+    for channel in info.get("channels") or []:
+        name = channel.get("channel_name") or ""
+        found[":".join(part for part in (str(identity.get("hostname") or "server"), name) if part)] = {
+            "running": channel.get("running"),
+            "lag_ms": (info.get("lag") or {}).get("ms"),
+            "error": " ".join(channel.get("errors") or []),
+        }
+    return found
+
+
 def _data_compared(result, args):
     if not isinstance(result.get("equal"), bool) or "counts" not in result:
         return None
@@ -240,6 +259,7 @@ def _switched(result, args):
 
 _READERS = {
     "mysql_guardrails": _servers,
+    "mysql_replication_info": _replication,
     "mysql_compare": _data_compared,
     "mysql_switchover": _switched,
     "storage_info": _look,

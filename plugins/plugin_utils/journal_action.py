@@ -28,6 +28,8 @@ WHERE = {
 }
 
 
+# Where the journal lies when migration_state_dir is not set, as the roles have it.
+_STATE_DIR = "{{ (inventory_dir | default(ansible_inventory_sources[0] | dirname)) ~ '/migration' }}"
 # Inputs that are dictionaries with secrets in them.
 _WITH_SECRETS = ("migration_mysql",)
 
@@ -88,7 +90,7 @@ class ProgressJournal:
     def _find(task_vars, template):
         try:
             name = template(task_vars["migration_name"])
-            folder = template(task_vars.get("migration_state_dir", "{{ inventory_dir }}/migration"))
+            folder = template(task_vars.get("migration_state_dir", _STATE_DIR))
             record = journal.Journal.of(folder, name)
         except Exception:  # noqa: BLE001 whoever uses a role alone has no migration, or half of its inputs
             return None
