@@ -21,6 +21,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.lsyncd import g
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.errors import LsyncdError
 
 PREFIX = ".seamless-canary-"
+_CLEANING = 5  # seconds for one look at a target while the canaries are taken away
 NAMED = {
     "missing": "lsyncd's log cannot be read",
     "rotated": "lsyncd's log was rotated meanwhile",
@@ -63,14 +64,14 @@ class LocalTarget:
     def __init__(self, path):
         self.path = path
 
-    def content(self, name):
+    def content(self, name, _seconds=None):
         try:
             with open(os.path.join(self.path, name), "rb") as stream:
                 return stream.read()
         except OSError:
             return None
 
-    def remove(self, name):
+    def remove(self, name, _seconds=None):
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.path, name))
 
@@ -85,17 +86,18 @@ class RsyncTarget:
     def __init__(self, url, password_file=None, rsh=None, timeout=15):
         self.url = url.rstrip("/") + "/"
         self.timeout = timeout
-        self.options = ["--timeout=%d" % timeout, "-s"]
+        self.options = ["-s"]
         if password_file:
             self.options.append("--password-file=%s" % password_file)
         if rsh:
             self.options.append("--rsh=%s" % " ".join(rsh))
 
-    def content(self, name):
-        """Content of the file in the target's root, None when it is not there. Raises LsyncdError for other causes."""
+    def content(self, name, seconds=None):
+        """Content of the file in the target's root, None when it is not there. seconds: bound of the look, when it is
+        to be shorter than usual. Raises LsyncdError for other causes."""
         with tempfile.TemporaryDirectory(prefix="seamless-canary-") as folder:
             argv = ["rsync", "-t"] + self.options + ["--", self.url + name, folder + "/"]
-            result = self._run(argv, (0, 23, 24))
+            result = self._run(argv, (0, 23, 24), seconds)
             path = os.path.join(folder, name)
             if not os.path.exists(path):
                 if result.rc == 0 or "No such file" in result.stderr or "vanished" in result.stderr:
@@ -104,23 +106,25 @@ class RsyncTarget:
             with open(path, "rb") as stream:
                 return stream.read()
 
-    def remove(self, name):
+    def remove(self, name, seconds=None):
         """Delete exactly this name in the target's root."""
         with tempfile.TemporaryDirectory(prefix="seamless-canary-") as folder:
             rules = ["--include=/" + name, "--exclude=*"]
-            self._run(["rsync", "-rO", "--delete"] + rules + self.options + ["--", folder + "/", self.url], (0, 23, 24))
+            argv = ["rsync", "-rO", "--delete"] + rules + self.options + ["--", folder + "/", self.url]
+            self._run(argv, (0, 23, 24), seconds)
 
-    def _run(self, argv, ok):
+    def _run(self, argv, ok, seconds):
+        limit = self.timeout if seconds is None else max(1.0, min(self.timeout, seconds))
         try:
-            return command.run(argv, timeout=self.timeout + 5, ok=ok)
+            return command.run(argv[:1] + ["--timeout=%d" % max(1, int(limit))] + argv[1:], timeout=limit + 1, ok=ok)
         except command.CommandError as error:
             cause = error.result.cause() if error.result else str(error)
             raise LsyncdError("the target %s cannot be reached: %s" % (self.url, cause)) from error
 
 
-def canary_arrived(canary, target):
+def canary_arrived(canary, target, seconds=None):
     """Whether the target has the canary with its content. Raises LsyncdError when the target cannot be asked."""
-    return target.content(canary.name) == canary.content
+    return target.content(canary.name, seconds) == canary.content
 
 
 class Sync:
@@ -316,14 +320,14 @@ class _Attempt:
         """Wait until everything holds, until the deadline, or until this try cannot count any more."""
         while True:
             lost = ([] if self.daemon.alive() else ["lsyncd does not run"]) + self.daemon.log_reasons()
-            self.verdict.reasons = lost + self.reasons()
+            self.verdict.reasons = lost + self.reasons(deadline)
             if not self.verdict.reasons or lost or time.time() >= deadline or _halted(self.syncs):
                 return
             time.sleep(poll)
 
-    def reasons(self):
+    def reasons(self, deadline):
         """What is missing now; the dear parts are looked at only when the others hold."""
-        reasons = _target_reasons(self.waiting, self.verdict)
+        reasons = _target_reasons(self.waiting, self.verdict, deadline)
         for sync, _canary in list(self.waiting.values()):
             self.daemon.trigger(sync)
         for sync in self.syncs:
@@ -346,12 +350,12 @@ class _Attempt:
                     stream.write(canary.content)
 
 
-def _target_reasons(waiting, verdict):
+def _target_reasons(waiting, verdict, deadline):
     """Ask the targets for the canaries that have not been seen; takes those that have arrived off `waiting`."""
     reasons = []
     for name, (sync, canary) in sorted(waiting.items()):
         try:
-            if canary_arrived(canary, sync.target):
+            if canary_arrived(canary, sync.target, deadline - time.time()):
                 verdict.latency[name] = round(time.time() - canary.written, 3)
                 del waiting[name]
             else:
@@ -364,9 +368,10 @@ def _target_reasons(waiting, verdict):
 def _remove(written, clean):
     for _sync, canary in written:
         remove_canary(canary)
+    lost = set()  # targets that cannot be reached: their canaries stay, and every comparison leaves them out
     for sync, canary in written if clean else []:
         try:
-            if sync.target.content(canary.name) is not None:
-                sync.target.remove(canary.name)
+            if sync.name not in lost and sync.target.content(canary.name, _CLEANING) is not None:
+                sync.target.remove(canary.name, _CLEANING)
         except LsyncdError:
-            continue  # the target cannot be reached: the canary stays there, and every comparison leaves it out
+            lost.add(sync.name)

@@ -278,6 +278,35 @@ def test_a_daemon_target_is_asked_with_the_right_password_only(tmp_path, rsyncd)
         convergence.RsyncTarget(rsyncd["url"], str(tmp_path / "wrong")).content("stays")
 
 
+class Cut:
+    """A target behind a link that swallows everything: each look takes as long as it may."""
+
+    def __init__(self):
+        self.allowed = []
+
+    def content(self, name, seconds=None):
+        self.allowed.append(seconds)
+        time.sleep(0.01 if seconds is None else max(0.01, min(seconds, 0.5)))
+        raise LsyncdError("cut")
+
+
+def test_no_look_at_a_cut_off_target_may_outlast_the_wait(tmp_path):
+    cut = Cut()
+    sync = convergence.Sync("data", str(GuardCase(tmp_path).source), cut)
+    assert not convergence.converged(convergence.Periodic(), [sync, sync], 2).converged
+    waiting, cleaning = cut.allowed[:-1], cut.allowed[-1]
+    assert waiting
+    assert all(seconds is not None and seconds <= 2 for seconds in waiting)
+    assert cleaning == convergence._CLEANING
+
+
+def test_a_look_at_a_daemon_that_says_nothing_ends_when_it_has_to(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = convergence.RsyncTarget("rsync://migration@127.0.0.1:%d/data/" % server.getsockname()[1], timeout=600)
+        with pytest.raises(LsyncdError, match="cannot be reached"):
+            target.content("canary", 1)
+
+
 def test_a_timer_converges_only_by_a_whole_run_after_the_canary(tmp_path):
     case = GuardCase(tmp_path)
     started = []
