@@ -76,6 +76,7 @@ trees:
   description:
     - One entry a tree, in the order asked for. C(counts) is there when O(walk_seconds) is set,
       C(open_files) when O(open_files) is.
+    - Of a tree that does not exist the file system is told on which it would be made.
   type: list
   elements: dict
   returned: always
@@ -103,44 +104,44 @@ trees:
     mount:
       description: Where the file system that holds it is mounted.
       type: str
-      returned: when it exists
+      returned: always
     fstype:
       description: Type of that file system.
       type: str
-      returned: when it exists
+      returned: always
     options:
       description: Mount options of that file system, in order.
       type: list
       elements: str
-      returned: when it exists
+      returned: always
     read_only:
       description: Whether it is mounted read-only.
       type: bool
-      returned: when it exists
+      returned: always
     free_bytes:
       description: Bytes that can still be written by ordinary users.
       type: int
-      returned: when it exists
+      returned: always
     used_bytes:
       description: Bytes in use on that file system.
       type: int
-      returned: when it exists
+      returned: always
     free_inodes:
       description: Files that can still be made; means nothing where C(inodes_limited) is false.
       type: int
-      returned: when it exists
+      returned: always
     used_inodes:
       description: Files that exist on that file system.
       type: int
-      returned: when it exists
+      returned: always
     inodes_limited:
       description: Whether that file system has a limit of files.
       type: bool
-      returned: when it exists
+      returned: always
     name_max:
       description: Longest name of a file in bytes.
       type: int
-      returned: when it exists
+      returned: always
     counts:
       description: What lies in the tree, without the migration's own files.
       type: dict

@@ -93,15 +93,33 @@ def _count(entry, counts, todo):
 
 
 def tree_facts(path, walk_seconds, table=None):
-    """Facts of one tree. path: absolute. walk_seconds: bound of the counting walk, 0 for none. Returns dict."""
+    """Facts of one tree. path: absolute. walk_seconds: bound of the counting walk, 0 for none. Returns dict.
+
+    Of a tree that is not there yet the file system is told on which it would be made.
+    """
     facts = {"path": path, "exists": os.path.isdir(path), "is_link": os.path.islink(path)}
-    if not facts["exists"]:
-        return facts
-    mount = mount_of(path, mounts() if table is None else table)
+    facts.update(_file_system(nearest(path), mounts() if table is None else table))
+    if facts["exists"]:
+        facts.update(
+            empty=not any(not name.startswith(OURS.decode()) for name in os.listdir(path)),
+            mountpoint=os.path.ismount(path),
+        )
+        if walk_seconds:
+            facts["counts"] = walk_counts(path, walk_seconds)
+    return facts
+
+
+def nearest(path):
+    """The directory itself, or the nearest one above it that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _file_system(path, table):
+    mount = mount_of(path, table)
     status = os.statvfs(path)
-    facts.update(
-        empty=not any(not name.startswith(OURS.decode()) for name in os.listdir(path)),
-        mountpoint=os.path.ismount(path),
+    return dict(
         mount=mount["path"],
         fstype=mount["fstype"],
         options=mount["options"],
@@ -113,9 +131,6 @@ def tree_facts(path, walk_seconds, table=None):
         inodes_limited=status.f_files > 0,
         name_max=status.f_namemax,
     )
-    if walk_seconds:
-        facts["counts"] = walk_counts(path, walk_seconds)
-    return facts
 
 
 def open_for_writing(path):

@@ -48,7 +48,7 @@ def source_trees(pairs):
 def target_trees(pairs):
     problems = []
     for tree, _source, facts in pairs:
-        if facts["exists"] and facts["read_only"]:
+        if facts["read_only"] and (facts["exists"] or not tree.get("require_mountpoint")):
             problems.append("%s is read-only on the target" % tree["target"])
         if tree.get("require_mountpoint") and not (facts["exists"] and facts["mountpoint"]):
             problems.append("%s is not mounted on the target" % tree["target"])
@@ -64,7 +64,7 @@ def _needed(facts, key, used):
 def space(pairs, reserve_percent):
     problems, evidence = [], {}
     for tree, source, target in pairs:
-        if not (source["exists"] and target["exists"]):
+        if not _comparable(tree, source, target):
             continue
         already = _already(target, "bytes")
         needed = _needed(source, "bytes", "used_bytes") * (100 + reserve_percent) // 100
@@ -72,6 +72,11 @@ def space(pairs, reserve_percent):
         if needed > target["free_bytes"] + already:
             problems.append("%s needs %d bytes, %d are free" % (tree["name"], needed - already, target["free_bytes"]))
     return gate("space", problems, "Enlarge the target's file system, or exclude what need not move", evidence)
+
+
+def _comparable(tree, source, target):
+    """Whether the file system is known that will take the tree: one that is still to be mounted is not."""
+    return source["exists"] and (target["exists"] or not tree.get("require_mountpoint"))
 
 
 def _already(facts, key):
@@ -90,7 +95,7 @@ def _needed_inodes(facts):
 def inodes(pairs):
     problems, evidence = [], {}
     for tree, source, target in pairs:
-        if not (source["exists"] and target["exists"] and target["inodes_limited"]):
+        if not (_comparable(tree, source, target) and target["inodes_limited"]):
             continue
         needed = _needed_inodes(source)
         already = _already(target, "files") + _already(target, "directories")

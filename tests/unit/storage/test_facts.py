@@ -8,10 +8,16 @@ import sys
 from ansible_collections.seamless.migration.plugins.module_utils.storage import facts
 
 
-def test_a_missing_tree_is_told_and_nothing_else(tmp_path):
-    found = facts.tree_facts(str(tmp_path / "none"), 0)
+def test_of_a_missing_tree_the_file_system_is_told_on_which_it_would_be_made(tmp_path):
+    found = facts.tree_facts(str(tmp_path / "not" / "there"), 10)
+    here = facts.tree_facts(str(tmp_path), 0)
     assert found["exists"] is False
-    assert "free_bytes" not in found
+    assert [found[name] for name in ("mount", "fstype", "name_max")] == [
+        here[name] for name in ("mount", "fstype", "name_max")
+    ]
+    assert found["free_bytes"] > 0
+    assert "counts" not in found
+    assert "empty" not in found
 
 
 def test_a_tree_with_only_our_files_is_empty(tmp_path):

@@ -87,6 +87,28 @@ def test_a_tree_that_must_be_a_mount_point_is_refused_when_it_is_not():
     assert set(failed(trees=trees)) == {"source_trees", "target_trees"}
 
 
+def missing(one_side, **values):
+    """The tree is not there; what is told is the file system of the folder above."""
+    tree = one_side["trees"][0]
+    for name in ("empty", "mountpoint", "counts"):
+        del tree[name]
+    tree.update(values, exists=False)
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("space", {"free_bytes": 5}), ("inodes", {"free_inodes": 1}), ("target_trees", {"read_only": True}),
+])
+def test_a_target_folder_that_is_still_to_be_made_needs_room_too(name, values):
+    assert list(failed(lambda s, t: missing(t, **values))) == [name]
+    assert failed(lambda s, t: missing(t)) == {}
+
+
+def test_the_room_of_a_file_system_that_is_still_to_be_mounted_is_not_guessed():
+    trees = [dict(TREES[0], require_mountpoint=True)]
+    problems = failed(lambda s, t: (missing(t, free_bytes=5), free(s, mountpoint=True)), trees=trees)
+    assert list(problems) == ["target_trees"]
+
+
 def test_what_was_copied_before_counts_as_room():
     def change(_source, target):
         target["trees"][0]["free_bytes"] = 100
