@@ -63,8 +63,7 @@ def _trees(model):
     found = {}
     for step, _host, tree, data in _by_time(model):
         if step in _COPIES:
-            tree = tree or "mysql"
-            entry = found.setdefault(tree, {"tree": tree})
+            entry = found.setdefault(tree or "mysql", {"tree": tree or "mysql"})
             if entry.get("at", "") <= data["at"]:
                 entry.update(_copy(data, step))
         elif step == "live_sync":
