@@ -7,7 +7,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import disk, furnish, image, inventory, machine, mysql, mysql_data, network, rds, ssh
+from . import disk, furnish, image, inventory, machine, mysql, mysql_data, network, rds, ssh, uml
 from .paths import BUILD, CHECKOUT, CHECKOUT_LABEL, LABEL, PREFIX, RUNTIME
 from .podman import podman, podman_json
 from .run import LabError, run
@@ -45,7 +45,7 @@ def up(name, wanted, gtid_off=(), profiles=None):
     _claim(lab)
     machine.remember_kernel_values()
     machine.raise_instances()
-    bases = {host: image.ensure(image.MYSQL if is_mysql(host) else image.STORAGE) for host in wanted}
+    bases = {host: _base(host) for host in wanted}
     lab.folder.mkdir(parents=True, exist_ok=True)
     ssh.make_key(lab.key, "seamless-lab-" + name)
     lab.subnet = network.create(name)
@@ -61,6 +61,13 @@ def up(name, wanted, gtid_off=(), profiles=None):
     mysql.write_variables(lab)
     _each(lambda host: _bring_up(lab, host, bases[host], host not in gtid_off, profiles.get(host)), wanted)
     return lab
+
+
+def _base(host):
+    """The image that a host is made from; built when it is not there."""
+    if uml.is_guest(host):
+        return uml.image()
+    return image.ensure(image.MYSQL if is_mysql(host) else image.STORAGE)
 
 
 def _claim(lab):
@@ -82,6 +89,9 @@ def _is_ours(runtime):
 
 
 def _bring_up(lab, host, base, gtid, profile):
+    if uml.is_guest(host):
+        uml.bring_up(lab, host, base)
+        return
     container = lab.container(host)
     if podman("container", "exists", container, check=False).returncode != 0:
         _create(lab, host, base, gtid)
@@ -184,6 +194,7 @@ def down(name):
     _each(lambda container: podman("rm", "--force", "--time", "0", "--volumes", container), found)
     for host in lab.mysql_hosts():
         _remove_cgroup(lab, host)
+    uml.remove_all(lab)
     network.remove(name)
     disk.detach_all(name)
     shutil.rmtree(lab.runtime, ignore_errors=True)
@@ -218,12 +229,18 @@ def clean():
 def states(lab):
     """Host -> running, exited or absent."""
     found = {entry["Names"][0]: entry["State"] for entry in _containers("%s=%s" % (LABEL, lab.name))}
-    return {host: found.get(lab.container(host), "absent") for host in lab.hosts}
+    return {
+        host: uml.state(lab, host) if uml.is_guest(host) else found.get(lab.container(host), "absent")
+        for host in lab.hosts
+    }
 
 
 def kill(lab, host):
     """Power off, hard."""
     lab.address(host)
+    if uml.is_guest(host):
+        uml.kill(lab, host)
+        return
     podman("kill", "--signal", "KILL", lab.container(host))
     podman("wait", lab.container(host), check=False, timeout=30)
     ssh.forget(lab, host)
@@ -232,6 +249,9 @@ def kill(lab, host):
 def start(lab, host):
     """Power on again."""
     lab.address(host)
+    if uml.is_guest(host):
+        uml.start(lab, host)
+        return
     if kind(host) in ("old", "new"):
         disk.attach(lab.name, host, lab.folder / "hosts" / host / "disk.ext4")
     _start(lab, host)
@@ -252,6 +272,10 @@ def _outer_interface(lab, host):
 
 def set_link(lab, host, plugged):
     """Pull the network cable of a host, or plug it in again."""
+    lab.address(host)
+    if uml.is_guest(host):
+        uml.set_link(lab, host, plugged)
+        return
     run(["ip", "link", "set", _outer_interface(lab, host), "up" if plugged else "down"])
 
 

@@ -9,7 +9,10 @@ from .run import LabError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
 # Address of the first host of a kind; the others follow it.
-FIRST_ADDRESS = {"old": 11, "new": 31, "app": 51, "mysql_old": 61, "mysql_new": 71, "mysql_replica": 81, "other": 101}
+FIRST_ADDRESS = {
+    "old": 11, "new": 31, "app": 51, "mysql_old": 61, "mysql_new": 71, "mysql_replica": 81, "other": 101,
+    "nfs_old": 121, "nfs_new": 131, "nfs_client": 141,
+}  # fmt: skip
 GROUPS = {
     "old": "storage_source",
     "new": "storage_target",
@@ -17,6 +20,9 @@ GROUPS = {
     "mysql_old": "mysql_source",
     "mysql_new": "mysql_target",
     "mysql_replica": "mysql_replicas",
+    "nfs_old": "storage_source",
+    "nfs_new": "storage_target",
+    "nfs_client": "storage_clients",
     "other": "others",
 }
 # How the name of a host begins -> what it is for.
@@ -29,6 +35,9 @@ KINDS = (
     ("mysql_new", "mysql_new"),
     ("mysql_rds_new", "mysql_new"),
     ("mysql_replica", "mysql_replica"),
+    ("nfs_old", "nfs_old"),
+    ("nfs_new", "nfs_new"),
+    ("nfs_client", "nfs_client"),
 )
 
 
