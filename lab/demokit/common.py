@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,14 @@ def write_inputs(name, inputs):
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         json.dump(inputs, stream, indent=1)
+    return path
+
+
+def fresh_state(name):
+    """An empty directory for the journal of a part: one of another day would be gone on with. Returns its path."""
+    path = FOLDER / name
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
     return path
 
 

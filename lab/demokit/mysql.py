@@ -7,10 +7,11 @@ The old server begins without GTIDs, as old servers do; they are turned on while
 import json
 import time
 
-from .common import FOLDER, ROOT, Plays, lab, table, verdict, write_inputs
+from .common import FOLDER, ROOT, Plays, fresh_state, lab, table, verdict, write_inputs
 
 LAB = "demo-mysql"
 NAME = "demo-mysql"
+STATE = "state-mysql"
 STEPS = ("preflight", "prepare", "seed", "replicate", "verify")
 NUMBERS = ("rows", "acknowledged", "unknown", "lost", "duplicated", "different", "extra", "missed")
 
@@ -19,7 +20,7 @@ def inputs():
     """The variables of the migration: those that the lab wrote for its servers."""
     text = (ROOT / "build" / "lab" / LAB / "mysql.yml").read_text(encoding="utf-8")
     found = json.loads(text.split("\n", 1)[1])
-    return dict(found, migration_name=NAME, migration_state_dir=str(FOLDER / "state"))
+    return dict(found, migration_name=NAME, migration_state_dir=str(fresh_state(STATE)))
 
 
 def run(size, pause):
@@ -74,6 +75,6 @@ def show(numbers):
             ("two servers took writes at once", "yes" if numbers["two_servers_at_once"] else "never"),
             ("nobody could write, cutover", "%.0f ms" % numbers["window_ms"]),
             ("nobody could write, rollback", "%.0f ms" % numbers["rollback_window_ms"]),
-            ("journal", str(FOLDER / "state" / (NAME + ".jsonl"))),
+            ("journal", str(FOLDER / STATE / (NAME + ".jsonl"))),
         ],
     )

@@ -4,9 +4,10 @@
 import secrets
 import time
 
-from .common import FOLDER, Plays, lab, table, verdict, write_inputs
+from .common import FOLDER, Plays, fresh_state, lab, table, verdict, write_inputs
 
 LAB = "demo"
+STATE = "state"
 STEPS = ("preflight", "prepare", "copy", "sync", "verify")
 NUMBERS = ("files", "bytes", "acknowledged", "lost", "different", "extra")
 
@@ -15,7 +16,7 @@ def inputs():
     """The variables of the migration, as a user would have them in the inventory's group_vars."""
     return {
         "migration_name": "demo",
-        "migration_state_dir": str(FOLDER / "state"),
+        "migration_state_dir": str(fresh_state(STATE)),
         "migration_trees": [{"name": "data", "source": "/srv/files", "target": "/srv/files"}],
         "migration_rsync_secret": secrets.token_urlsafe(24),
         "migration_writers": ["upload.service"],
@@ -77,6 +78,6 @@ def show(numbers):
             ("lost / different / extra", "%(lost)d / %(different)d / %(extra)d" % numbers),
             ("nobody could write, cutover", "%.2f s" % numbers["window_s"]),
             ("nobody could write, rollback", "%.2f s" % numbers["rollback_window_s"]),
-            ("journal", str(FOLDER / "state" / "demo.jsonl")),
+            ("journal", str(FOLDER / STATE / "demo.jsonl")),
         ],
     )
