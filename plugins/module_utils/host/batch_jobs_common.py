@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What all kinds of batch jobs share: the selection, the memory of what was paused, and changes as values."""
 
-import json
 import os
 import re
 
-from ansible_collections.seamless.migration.plugins.module_utils.host import command, files
+from ansible_collections.seamless.migration.plugins.module_utils.host import command, files, ledger
 
 LEDGER = "/var/lib/seamless-migration/batch_jobs.json"
 
@@ -44,39 +43,12 @@ class Selection:
         return "%s job with %s" % (self.kind, ", ".join("%s %r" % pair for pair in parts if pair[1]) or "any name")
 
 
-class Ledger:
+class Ledger(ledger.Ledger):
     """The memory of what was paused and installed. entries: list of dicts with `what` (paused, made) and `kind`."""
 
-    def __init__(self, path=LEDGER):
-        self.path = path
-        self.entries = []
-        content = files.read(path)
-        if content is not None:
-            try:
-                self.entries = json.loads(files.text(content))["entries"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise JobError(
-                    "Failed to read %s: %s. It says which jobs were paused by this collection: restore it from a "
-                    "backup, or move it away and resume by hand what is marked in the crontabs." % (path, error)
-                ) from error
-
-    def find(self, **keys):
-        """The first entry with these values, or None."""
-        for entry in self.entries:
-            if all(entry.get(key) == value for key, value in keys.items()):
-                return entry
-        return None
-
-    def write(self, entries):
-        if entries == self.entries:
-            return
-        self.entries = entries
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
-            os.makedirs(folder, 0o700)
-        # ASCII, so that bytes that are no UTF-8 (surrogate escapes here) survive.
-        text = json.dumps({"entries": entries}, indent=1, sort_keys=True) + "\n"
-        files.write(self.path, text.encode("ascii"), mode=0o600)
+    says = "which jobs were paused"
+    otherwise = "move it away and resume by hand what is marked in the crontabs"
+    error = JobError
 
 
 class Host:
@@ -120,14 +92,14 @@ class Plan:
         if before != after:
             self.edits[path] = (before, after, mode)
 
-    def entries(self, ledger, finished):
+    def entries(self, known, finished):
         """The ledger's entries with what is remembered, and without what is forgotten once that is finished."""
-        entries = ledger.entries + [entry for entry in self.remember if entry not in ledger.entries]
+        entries = known.entries + [entry for entry in self.remember if entry not in known.entries]
         return [entry for entry in entries if entry not in self.forget] if finished else entries
 
-    def apply(self, host, ledger):
+    def apply(self, host, known):
         """Remember, write, forget: a run that is killed in between has not lost what it paused."""
-        ledger.write(self.entries(ledger, finished=False))
+        known.write(self.entries(known, finished=False))
         for argv, stdin in self.first:
             host.run(argv, stdin=stdin, timeout=120)
         for path, (_unused, after, mode) in sorted(self.edits.items()):
@@ -142,7 +114,7 @@ class Plan:
             files.fsync_directory(os.path.dirname(new))
         for argv, stdin in self.commands:
             host.run(argv, stdin=stdin, timeout=120)
-        ledger.write(self.entries(ledger, finished=True))
+        known.write(self.entries(known, finished=True))
 
     def diff(self):
         diffs = []

@@ -2,11 +2,9 @@
 """What all firewall backends share: the request, rules as values, and the memory of what was made here."""
 
 import ipaddress
-import json
-import os
 import re
 
-from ansible_collections.seamless.migration.plugins.module_utils.host import files
+from ansible_collections.seamless.migration.plugins.module_utils.host import ledger
 
 TAG = "seamless.migration"
 LEDGER = "/var/lib/seamless-migration/firewall.json"
@@ -140,24 +138,15 @@ def overlaps(one, other):
     return one.version == other.version and one.overlaps(other)
 
 
-class Ledger:
+class Ledger(ledger.Ledger):
     """The memory of the rules that were made here, so that exactly they can be removed.
 
     entries: list of dicts with at least backend, port (873/tcp), source (network text or None).
     """
 
-    def __init__(self, path=LEDGER):
-        self.path = path
-        self.entries = []
-        content = files.read(path)
-        if content is not None:
-            try:
-                self.entries = json.loads(files.text(content))["entries"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise FirewallError(
-                    "Failed to read %s: %s. It says which firewall rules were made by this collection: "
-                    "restore it from a backup, or remove it and close the ports by hand." % (path, error)
-                ) from error
+    says = "which firewall rules were made"
+    otherwise = "remove it and close the ports by hand"
+    error = FirewallError
 
     def made(self, backend, request):
         """Entries of this backend for the request's port."""
@@ -166,15 +155,7 @@ class Ledger:
     def replace(self, old, new):
         """Take out the entries old and put in new; writes the file when that changes it."""
         entries = [e for e in self.entries if e not in old]
-        entries += [e for e in new if e not in entries]
-        if entries == self.entries:
-            return
-        self.entries = entries
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
-            os.makedirs(folder, 0o700)
-        content = json.dumps({"entries": entries}, indent=1, sort_keys=True) + "\n"
-        files.write(self.path, files.data(content), mode=0o600)
+        self.write(entries + [e for e in new if e not in entries])
 
 
 class Plan:
