@@ -252,6 +252,10 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError
+from ansible_collections.seamless.migration.plugins.module_utils.host.validate import (
+    OptionError,
+    refuse_control_characters,
+)
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.daemon_keys import ConfigError
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.daemon_plan import plan, validate
 
@@ -296,6 +300,10 @@ def argument_spec():
 
 def check_options(module):
     params = module.params
+    try:
+        refuse_control_characters(params, secret=("secrets",))
+    except OptionError as error:
+        module.fail_json(msg=str(error))
     if params["name"] is None and not params["globals"]:
         module.fail_json(
             msg="Failed to edit %s: neither name nor globals is given. Say what to manage" % params["config_file"]

@@ -175,7 +175,7 @@ def test_the_guard_refuses_an_unmounted_tree_before_and_at_each_transfer(host, m
         ({"auth_users": ["migration"]}, "no secrets"),
         ({"auth_users": ["else"], "secrets": {"migration": SECRET}}, "'else' has no line"),
         ({"secrets": {"migration": ""}}, "is empty"),
-        ({"secrets": {"migration": SECRET + "\nroot:x"}}, "newline"),
+        ({"secrets": {"migration": SECRET + "\nroot:x"}}, "control character"),
         ({"secrets": {"a:b": SECRET}}, "separates"),
         ({"secrets_file": "secrets", "secrets": {"a": SECRET}}, "secrets_file"),
         ({"exclude": ["a b"]}, "blanks"),
