@@ -278,61 +278,37 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Do everything slow ahead of the window, and predict it
-  seamless.migration.storage_freeze:
-    migration: files2026
-    run_id: cutover-1
-    state: staged
-    writers: [upload.service]
-    trees:
-      - name: data
-        path: /srv/files
-        dest_url: rsync://migration@192.0.2.20:873/data/
-        password_file: /etc/seamless-migration/rsync.password
-        live_sync:
-          method: lsyncd
-          service: [lsyncd.service]
-          pidfile: /run/lsyncd.pid
-          log_file: /var/log/lsyncd/lsyncd.log
-          guard_state_dir: /var/lib/seamless-migration/guard/data
+- name: Leave the source
+  module_defaults:
+    seamless.migration.storage_freeze:
+      migration: files2026
+      run_id: cutover-1
+      writers: [upload.service]
+      trees:
+        - name: data
+          path: /srv/files
+          dest_url: rsync://migration@192.0.2.20:873/data/
+          password_file: /etc/seamless-migration/rsync.password
+          live_sync:
+            method: lsyncd
+            service: [lsyncd.service]
+            pidfile: /run/lsyncd.pid
+            log_file: /var/log/lsyncd/lsyncd.log
+            guard_state_dir: /var/lib/seamless-migration/guard/data
+      budget: 60
+      deadman: 180
+  block:
+    - name: Do everything slow ahead of the window, and predict it
+      seamless.migration.storage_freeze:
+        state: staged
 
-- name: Freeze, drain and prove the source
-  seamless.migration.storage_freeze:
-    migration: files2026
-    run_id: cutover-1
-    state: frozen
-    writers: [upload.service]
-    trees:
-      - name: data
-        path: /srv/files
-        dest_url: rsync://migration@192.0.2.20:873/data/
-        password_file: /etc/seamless-migration/rsync.password
-        live_sync:
-          method: lsyncd
-          service: [lsyncd.service]
-          pidfile: /run/lsyncd.pid
-          log_file: /var/log/lsyncd/lsyncd.log
-          guard_state_dir: /var/lib/seamless-migration/guard/data
-    budget: 60
-    deadman: 180
+    - name: Freeze, drain and prove the source
+      seamless.migration.storage_freeze:
+        state: frozen
 
-- name: Leave the source for good
-  seamless.migration.storage_freeze:
-    migration: files2026
-    run_id: cutover-1
-    state: committed
-    writers: [upload.service]
-    trees:
-      - name: data
-        path: /srv/files
-        dest_url: rsync://migration@192.0.2.20:873/data/
-        password_file: /etc/seamless-migration/rsync.password
-        live_sync:
-          method: lsyncd
-          service: [lsyncd.service]
-          pidfile: /run/lsyncd.pid
-          log_file: /var/log/lsyncd/lsyncd.log
-          guard_state_dir: /var/lib/seamless-migration/guard/data
+    - name: Leave the source for good
+      seamless.migration.storage_freeze:
+        state: committed
 
 - name: Open the source again after a rollback has frozen the target
   seamless.migration.storage_freeze:
@@ -440,12 +416,13 @@ from ansible_collections.seamless.migration.plugins.module_utils.host.validate i
     refuse_control_characters,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze import FAILURES, Freeze
-from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_options import complete
+from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_options import (
+    COMMANDS,
+    complete,
+)
 
 STRINGS = {"type": "list", "elements": "str", "default": []}
 VECTORS = {"type": "list", "elements": "list", "default": []}
-COMMANDS = ("before_stop", "after_stop", "after_read_only", "after_drain", "on_undo")
-
 LIVE_SYNC = {
     "method": {"type": "str", "choices": ["lsyncd", "periodic", "none"], "default": "none"},
     "service": STRINGS,
