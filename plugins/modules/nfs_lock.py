@@ -56,8 +56,8 @@ options:
     type: bool
     default: false
 notes:
-  - A well-known recipe stops or kills C(nfslock) before a server is switched. It releases no lock. The locks are kept by
-    the kernel, and end when the process that holds them ends or its mount goes. Stopping the service only keeps
+  - A well-known recipe stops or kills C(nfslock) before a server is switched. It releases no lock. The locks are kept
+    by the kernel, and end when the process that holds them ends or its mount goes. Stopping the service only keeps
     clients from being told when a server restarts, and then they lose their locks without a word.
   - With NFS version 4 stopping it has no effect at all.
   - It helps in one case, on old kernels, where a restarted client or server left a stale state in
