@@ -107,8 +107,8 @@ def remove(left, right, timeout, check_mode):
         left.run("DROP SCHEMA " + canary.SCHEMA)
     if not check_mode and not canary.arrived(left, right, timeout):
         raise MySQLMigrationError(
-            "Failed to remove the canaries: %s has not executed what %s did within %d s: %s. Mend its channel, then run "
-            "again."
+            "Failed to remove the canaries: %s has not executed what %s did within %d s: %s. Mend its channel, then "
+            "run again."
             % (
                 right.server.where,
                 left.server.where,
