@@ -211,9 +211,10 @@ def bring_up(lab, host, base):
 
     :raises LabError: when it does not come up.
     """
-    guest = Guest(lab, host)
-    guest.make(base)
+    Guest(lab, host).make(base)
     start(lab, host)
+    if kind(host) in SERVERS:
+        ssh.on(lab, host, "rm -rf /srv/files/lost+found")
 
 
 def start(lab, host):
