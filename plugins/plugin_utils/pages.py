@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 
 import jinja2
 from ansible_collections.seamless.migration.plugins.plugin_utils import charts, words
-from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import thinned, verdict
+from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import number_in, thinned, verdict
 
 TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
 # Words of states, and the tone in which they are shown.
@@ -84,6 +85,7 @@ def markdown(text):
     return "".join("\\" + char if char in _MARKDOWN else char for char in shown).replace("<", "&lt;")
 
 
+@functools.lru_cache(maxsize=2)
 def environment(escape=True):
     """The environment of the templates. escape: False for those that are no HTML."""
     made = jinja2.Environment(
@@ -205,6 +207,8 @@ def report(model, migration, source):
         plots=plots(model),
         first=model.events[0]["at"] if model.events else None,
         last=model.events[-1]["at"] if model.events else None,
+        copied_bytes=sum(number_in(copy, "bytes") or 0 for copy in model.copies),
+        copied_seconds=sum(number_in(copy, "seconds") or 0 for copy in model.copies),
         rows=_ROWS,
     )
 

@@ -22,7 +22,8 @@ _LEAST_MS = 1.0
 
 def iso(moment):
     """Seconds since 1970 as the journal writes times."""
-    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)), int(moment * 1000) % 1000)
+    seconds, thousandths = divmod(round(moment * 1000), 1000)
+    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)), thousandths)
 
 
 def cause_of(result):

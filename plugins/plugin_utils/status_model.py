@@ -68,10 +68,10 @@ def _trees(model):
                 entry.update(_copy(data, step))
         elif step == "live_sync":
             for name, sync in (data.get("trees") or {}).items():
-                keys = ("delays", "active", "dirty", "lag_s")
-                # Not every look measures everything; what was measured last stays.
-                seen = {key: sync[key] for key in keys if (sync or {}).get(key) is not None}
-                found.setdefault(name, {"tree": name}).update(seen)
+                seen = {key: (sync or {}).get(key) for key in ("delays", "active", "dirty")}
+                # Not every look measures the lag.
+                points = model.series["lag"].get(name)
+                found.setdefault(name, {"tree": name}).update(seen, lag_s=points[-1][1] if points else None)
     return [found[name] for name in sorted(found)]
 
 

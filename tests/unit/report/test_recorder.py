@@ -140,7 +140,10 @@ def test_secrets_never_reach_a_cause(run):
         ({"msg": "no"}, "no"),
         ({"msg": "non-zero return code", "stderr": "rsync: gone\n"}, "non-zero return code; rsync: gone"),
         (
-            {"results": [{"failed": True, "msg": "a"}, {"msg": "fine"}, {"failed": True, "msg": "b"}], "msg": "items"},
+            {
+                "results": [{"failed": True, "msg": "a"}, {"msg": "fine"}, {"failed": True, "msg": "b"}],
+                "msg": "items",
+            },
             "a; b",
         ),
         ({"censored": "the output has been hidden"}, "not told, the task has no_log"),
@@ -201,9 +204,21 @@ def playbook(folder, content, *options):
     environment = dict(
         os.environ, ANSIBLE_COLLECTIONS_PATH=os.path.join(ROOT, "build", "collections"), ANSIBLE_NOCOLOR="1"
     )
-    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", "-c", "local", path]
+    argv = [
+        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        path,
+    ]
     return subprocess.run(
-        argv + list(options), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        argv + list(options),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
 
 

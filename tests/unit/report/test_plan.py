@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan tells what will be done, by what was measured, and names what it does not know."""
+
+import os
+import re
+
+import pytest
+import yaml
+from ansible_collections.seamless.migration.plugins.plugin_utils import pages, plan_stages
+from ansible_collections.seamless.migration.plugins.plugin_utils.plan_model import mysql_plan, storage_plan
+from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model
+from report import stories
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+def inputs(**more):
+    made = {
+        "trees": [{"name": "data", "source": "/srv/a", "target": "/srv/b", "exclude": ["/cache/"]}],
+        "source": "old",
+        "target": "new",
+        "clients": ["app1"],
+        "workers": 8,
+        "bwlimit_kib_per_s": 0,
+        "rsync_port": 873,
+        "writers": ["upload.service"],
+        "freeze_budget": 60,
+        "service_name": "files.example.org",
+        "live_sync_method": "lsyncd",
+        "verify_level": "sample",
+        "batch_jobs": [{"kind": "cron", "user": "root", "match": "find"}],
+        "hooks": {},
+        "force_gates": [],
+    }
+    made.update(more)
+    return made
+
+
+def look(complete=True, exists=True, **more):
+    tree = {
+        "path": "/srv/a",
+        "exists": exists,
+        "empty": False,
+        "mountpoint": True,
+        "read_only": False,
+        "fstype": "ext4",
+        "free_bytes": 10**12,
+        "used_bytes": 1,
+        "free_inodes": 10**9,
+        "used_inodes": 1,
+        "inodes_limited": True,
+        "counts": {"files": 6000, "directories": 5, "bytes": 12_000_000, "hard_linked": 0, "complete": complete},
+    }
+    host = {"rsync": "3.2.7", "lsyncd": "2.2.3", "python": "3.11.2", "kernel": "6.1"}
+    host.update(units={"upload.service": {"exists": True}}, users={}, groups={}, clock=1.0, rsync_features={})
+    return dict({"host": host, "trees": [tree]}, **more)
+
+
+def planned(model=None, looks=None, **more):
+    looks = {"old": look(), "new": look(), "app1": {"host": {}, "trees": []}} if looks is None else looks
+    return storage_plan(inputs(**more), looks, model or Model([]))
+
+
+def stage(plan, name):
+    return next(found for found in plan["stages"] if found["stage"] == name)
+
+
+def test_the_stages_come_in_their_order_with_undo_and_gates():
+    plan = planned()
+    names = [found["stage"] for found in plan["stages"]]
+    assert names.index("storage_copy") < names.index("storage_verify") < names.index("storage_cutover")
+    assert all(found["undo"] and found["changes"] and found["duration"] for found in plan["stages"])
+    assert "window" in [gate["name"] for gate in stage(plan, "storage_cutover")["gates"]]
+
+
+def test_inputs_are_told_where_they_matter():
+    plan = planned(bwlimit_kib_per_s=2048, hooks={"after_switch": "reload.yml"})
+    assert "8 workers, limit 2.0 MiB/s." in stage(plan, "storage_copy")["does"]
+    assert any("cron root find" in sentence for sentence in stage(plan, "storage_prepare")["does"])
+    cutover = " ".join(stage(plan, "storage_cutover")["does"])
+    assert "upload.service" in cutover and "files.example.org" in cutover and "reload.yml" in cutover
+    assert stage(plan, "storage_copy")["where"] == ["source (old)"]
+
+
+def test_the_copy_takes_what_was_measured():
+    plan = planned(Model(stories.moved().events))
+    # 12 MB at the 200 kB/s, and 6000 files at the 100 a second, that the story has: 60 s both.
+    assert stage(plan, "storage_copy")["duration"].startswith("about 1 min 0 s, at the 195.3 KiB/s and 100 files/s")
+    assert "3.420 s" in stage(plan, "storage_cutover")["duration"]
+
+
+def test_a_limit_makes_the_copy_longer():
+    plan = planned(Model(stories.moved().events), bwlimit_kib_per_s=100)
+    assert stage(plan, "storage_copy")["duration"].startswith("about 1 min 57 s")
+
+
+def test_without_a_measurement_the_plan_says_so():
+    plan = planned()
+    assert stage(plan, "storage_copy")["duration"] == "not known: no copy has been measured yet"
+    assert any("How fast the copy is" in sentence for sentence in plan["unknown"])
+    limited = stage(planned(bwlimit_kib_per_s=100), "storage_copy")["duration"]
+    assert limited.startswith("not less than 1 min 57 s")
+
+
+@pytest.mark.parametrize(
+    "looks, more, sentence",
+    [
+        ({"old": {"unreachable": True, "msg": "timed out"}, "new": look()}, {}, "What is on old (source): timed out"),
+        ({"old": look(), "new": {"failed": True, "msg": "no Python"}}, {}, "What is on new (target): no Python"),
+        ({"old": look(complete=False), "new": look()}, {}, "counting ran out of time"),
+        ({"old": look(exists=False), "new": look()}, {}, "/srv/a does not exist on the source"),
+        ({"old": look(), "new": look(exists=False)}, {}, "/srv/b does not exist on the target yet"),
+        (None, {"writers": []}, "migration_writers is empty"),
+        (None, {"clients": []}, "storage_clients is empty"),
+        (None, {"service_name": ""}, "neither migration_service_name nor a hook after_switch"),
+        ({}, {"source": "", "target": ""}, "the group storage_source is empty"),
+    ],
+)
+def test_what_is_not_known_is_named(looks, more, sentence):
+    plan = planned(looks=looks, **more)
+    assert any(sentence in found for found in plan["unknown"]), plan["unknown"]
+
+
+def test_the_gates_are_decided_as_of_now_but_for_the_clocks():
+    gates = {gate["name"]: gate["state"] for gate in planned()["gates_now"]}
+    assert gates["space"] == "ok" and "clocks" not in gates
+    assert planned(looks={})["gates_now"] == []
+
+
+def test_the_pages_hold_the_numbers_and_no_markup_of_others():
+    plan = planned(trees=[{"name": stories.HOSTILE, "source": stories.HOSTILE, "target": "/t|x`\n# head"}])
+    page, text = pages.plan([plan], stories.HOSTILE, "/j.jsonl", "inv")
+    assert "<script" not in page and 'data-bytes="12000000"' in page and 'data-files="6000"' in page
+    assert "<script" not in text and "\\|x\\`" in text and "\n# head" not in text
+    assert "ansible-playbook -i inv seamless.migration.storage_cutover" in text
+
+
+def test_a_mysql_plan_knows_what_the_guardrails_said():
+    mysql = {"source": {"login_host": "db1"}, "target": {"login_host": "db2"}, "strategy": "bridge"}
+    seen = {
+        "servers": {"source": {"version": "8.0.40", "bytes": 10_000_000, "schemas": ["shop"]}, "target": {}},
+        "gates": [{"name": "versions", "ok": True, "evidence": {}, "advice": ""}],
+    }
+    plan = mysql_plan({"mysql": mysql, "force_gates": []}, seen, Model(stories.mysql().events))
+    assert stage(plan, "mysql_seed")["duration"].startswith("about 20 s")
+    assert "Strategy: bridge." in stage(plan, "mysql_cutover")["does"]
+    assert "210 ms" in stage(plan, "mysql_cutover")["duration"]
+    page, text = pages.plan([plan], "shop", "/j.jsonl")
+    assert "db1:3306" in page and "8.0.40" in text and 'data-value="10000000"' in page
+    blind = mysql_plan({"mysql": mysql, "force_gates": []}, {"msg": "refused"}, Model([]))
+    assert "What the servers are: refused" in blind["unknown"]
+
+
+def playbook_of(name):
+    with open(os.path.join(ROOT, "playbooks", name + ".yml"), encoding="utf-8") as stream:
+        return yaml.safe_load(stream)
+
+
+@pytest.mark.parametrize("kind, stages", [("storage", plan_stages.STORAGE), ("mysql", plan_stages.MYSQL)])
+def test_the_plan_names_the_playbooks_that_there_are_in_their_order(kind, stages):
+    names = [found["stage"] for found in stages]
+    chain = [play["ansible.builtin.import_playbook"][: -len(".yml")] for play in playbook_of(kind)]
+    assert names == [*chain, kind + "_cutover", kind + "_retire"]
+    assert all(playbook_of(name) for name in names)
+
+
+def test_the_plan_knows_every_gate_of_the_storage_roles():
+    found = set()
+    for role in ("storage_verify", "storage_cutover", "storage_preflight"):
+        folder = os.path.join(ROOT, "roles", role, "tasks")
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), encoding="utf-8") as stream:
+                text = stream.read()
+            if "migration_gate" in text:
+                found |= set(re.findall(r"^ +(?:- )?name: ([a-z_]+)$", text, re.MULTILINE))
+            found |= set(re.findall(r"__storage_verify_gate: ([a-z_]+)", text))
+    with open(os.path.join(ROOT, "plugins", "module_utils", "storage", "preflight.py"), encoding="utf-8") as stream:
+        found |= set(re.findall(r'gate\(\s*"([a-z_]+)"', stream.read()))
+    told = {name for found_stage in plan_stages.STORAGE for name in found_stage["gates"]}
+    assert told == found
+    assert told <= set(plan_stages.GATES)
