@@ -239,7 +239,7 @@ class FakeServer:
             (r"SELECT WAIT_FOR_EXECUTED_GTID_SET\('(.*)', ([0-9.e-]+)\)$", lambda found: [
                 {"x": int(bool(subtract(self._plain(found.group(1)), self.variables["gtid_executed"])))}
             ]),
-            (r"SET (GLOBAL|PERSIST|SESSION|PERSIST_ONLY) (\w+) ?= ?(.*)$", self._set),
+            (r"SET (?:GLOBAL|PERSIST|SESSION|PERSIST_ONLY) \w+ ?= ?.*$", self._set),
             (r"RESET PERSIST (?:IF EXISTS )?(\w+)", lambda found: self.persisted.pop(found.group(1), None) and None),
             (r"KILL CONNECTION (\d+)$", lambda found: self.killed.append(int(found.group(1)))),
             (r"CALL `mysql`\.`(\w+)`\((.*)\)$", self._call),
@@ -277,12 +277,19 @@ class FakeServer:
         return [row]
 
     def _set(self, found):
-        scope, name, value = found.group(1).upper(), found.group(2).lower(), found.group(3).strip("'")
-        if scope.startswith("PERSIST") and self.version < (8, 0):
+        if re.search(r"\bPERSIST", found.group(0)) and self.version < (8, 0):
             return NotImplemented
+        one = r"(GLOBAL|PERSIST_ONLY|PERSIST|SESSION) (\w+) ?= ?('(?:[^'\\]|\\.)*'|[^,]*)"
+        for scope, name, value in re.findall(one, found.group(0), re.IGNORECASE):
+            refused = self._set_one(scope.upper(), name.lower(), value.strip("' "))
+            if refused:
+                return refused
+        return []
+
+    def _set_one(self, scope, name, value):
         value = int(value) if re.match(r"-?\d+$", value) else value
         if scope == "SESSION":
-            return []
+            return None
         if self.rds and name not in ("read_only",):
             return error(1227, "Access denied; you need (at least one of) the SYSTEM_VARIABLES_ADMIN privilege(s)")
         if scope.startswith("PERSIST"):
@@ -292,7 +299,7 @@ class FakeServer:
             self.variables["read_only"] = 1
         if name == "read_only" and not value:
             self.variables["super_read_only"] = 0
-        return []
+        return None
 
     def _status(self, found, verb):
         rows = [row for name, row in self.channels.items() if found.group(1) in (None, name)]
