@@ -123,11 +123,14 @@ class Side:
                 pids.add(int(unit_state["MainPID"]))
         return sorted(pids)
 
+    def _sync_processes(self):
+        """The live syncs and all that they have started: set of pids."""
+        pids = self._sync_pids()
+        return set(pids).union(*[freeze_drain.descendants(pid) for pid in pids])
+
     def _holders(self):
         """Who could write, live sync left out: it only reads."""
-        ignore = set(self._sync_pids())
-        for pid in list(ignore):
-            ignore |= set(freeze_drain.descendants(pid))
+        ignore = self._sync_processes()
         trees = [(tree["name"], self._tree(tree)) for tree in self.p["trees"]]
         return freeze_holders.holders(trees, ignore)
 

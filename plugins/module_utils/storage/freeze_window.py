@@ -100,7 +100,7 @@ class Window(Staging):
                 throttles={},
                 live_sync_stopped=[],
                 active_before=[unit for unit in self.writers if unit in up],
-                live_sync_active=[unit for unit in self._sync_units() if unit in up],
+                live_sync_active=[unit for unit in self._sync_units() if unit in up and not self._has_timer(unit)],
                 watchers=self._watchers(),
                 open_files=[],
             )
@@ -108,6 +108,10 @@ class Window(Staging):
                 record["canaries"] = []
                 record["swept"] = []
         save(self.paths, self.state)
+
+    def _has_timer(self, unit):
+        """Whether a unit is the job of a timer of live sync, which an undo starts in its place."""
+        return unit.rsplit(".", 1)[0] + ".timer" in self._sync_units() and unit.endswith(".service")
 
     def _open_window(self):
         """From here on nobody can write: the clock of the window and of the budget starts, once."""
@@ -233,14 +237,14 @@ class Window(Staging):
         units = self._sync_units()
         self.state["live_sync_stopped"] = self.state["live_sync_active"]
         save(self.paths, self.state)
-        pids = self._sync_pids()
-        pids += [child for pid in pids for child in freeze_drain.descendants(pid)]
+        pids = self._sync_processes()
         if units:
             freeze_services.systemctl(["stop", "--no-block", "--"] + units, self._left(10))
+        pids |= self._sync_processes()  # what a timer has begun just before it was stopped
         for pid in self._sync_pids():
             if not units:
                 os.kill(pid, signal.SIGTERM)
-        left = freeze_drain.wait_gone(pids, self._left(self.p["sync_stop_timeout"]))
+        left = freeze_drain.wait_gone(sorted(pids), self._left(self.p["sync_stop_timeout"]))
         killed = freeze_holders.end(left, 0.0 if not left else 1.0)
         if killed:
             raise FreezeError("live sync does not end: pids %s" % ", ".join(str(pid) for pid in killed))

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
+    freeze_drain,
     freeze_lists,
     freeze_mounts,
     freeze_watch,
@@ -612,6 +613,19 @@ def test_a_tree_without_live_sync_gets_a_full_pass(host):
     assert result["state"] == "drained"
     assert host.text_on_target("a/new") == "new\n"
     assert not os.path.exists(os.path.join(host.target, "gone"))
+
+
+def test_a_pass_of_a_timer_is_ended_in_the_window_and_an_undo_starts_the_timer_alone(host):
+    host.writer()
+    host.unit("live-sync.timer")
+    job = host.unit("live-sync.service", ["sleep", "3600"])
+    units = ["live-sync.timer", "live-sync.service"]
+    tree = {"live_sync": {"method": "periodic", "service": units}}
+    assert host.run("frozen", tree=tree)["state"] == "drained"
+    assert [host.active(unit) for unit in units] == [False, False]
+    assert freeze_drain.wait_gone([job], 0) == []
+    host.run("thawed", tree=tree)
+    assert [host.active(unit) for unit in units] == [True, False]
 
 
 def test_a_difference_after_a_full_pass_undoes_the_freeze(host, monkeypatch):
