@@ -116,7 +116,7 @@ def leg_gates() -> list[Gate]:
 # Scenarios that `make test` does not play yet, and why; `make molecule S=name` plays them.
 UNPROVEN = {
     name: "not seen green from start to end yet; play it with make molecule S=%s" % name
-    for name in ("bulk_copy", "storage_faults")
+    for name in ("bulk_copy", "storage_faults", "storage_periodic")
 }
 
 
