@@ -92,7 +92,7 @@ MYSQL = Recipe(
     "sid",
     [
         "dbus", "iproute2", "less", "mysql-client", "mysql-server", "netbase", "nftables", "openssh-server", "procps",
-        "psmisc", "python3", "sudo", "systemd", "systemd-sysv", "util-linux",
+        "psmisc", "python3", "python3-cryptography", "python3-pymysql", "sudo", "systemd", "systemd-sysv", "util-linux",
     ],
     # The data directory comes initialised; what would make all hosts one server goes: identity, keys, binary logs.
     r"""
