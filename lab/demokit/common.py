@@ -88,6 +88,11 @@ def verdict(lab_name, host, kind=""):
     return json.loads(path.read_text(encoding="ascii"))
 
 
+def papers(name):
+    """Where plan and report of a migration lie, for the table. name: of the migration."""
+    return [(kind, str(FOLDER / "state" / ("%s-%s.html" % (name, kind)))) for kind in ("plan", "report")]
+
+
 def table(title, lines):
     """(name, value) pairs for the eye."""
     width = max(len(name) for name, _ in lines)
