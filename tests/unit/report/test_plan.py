@@ -5,60 +5,20 @@ import os
 import re
 
 import pytest
+import report_stories as stories
 import yaml
 from ansible_collections.seamless.migration.plugins.plugin_utils import pages, plan_stages
 from ansible_collections.seamless.migration.plugins.plugin_utils.plan_model import mysql_plan, storage_plan
 from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model
-from report import stories
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
-def inputs(**more):
-    made = {
-        "trees": [{"name": "data", "source": "/srv/a", "target": "/srv/b", "exclude": ["/cache/"]}],
-        "source": "old",
-        "target": "new",
-        "clients": ["app1"],
-        "workers": 8,
-        "bwlimit_kib_per_s": 0,
-        "rsync_port": 873,
-        "writers": ["upload.service"],
-        "freeze_budget": 60,
-        "service_name": "files.example.org",
-        "live_sync_method": "lsyncd",
-        "verify_level": "sample",
-        "batch_jobs": [{"kind": "cron", "user": "root", "match": "find"}],
-        "hooks": {},
-        "force_gates": [],
-    }
-    made.update(more)
-    return made
-
-
-def look(complete=True, exists=True, **more):
-    tree = {
-        "path": "/srv/a",
-        "exists": exists,
-        "empty": False,
-        "mountpoint": True,
-        "read_only": False,
-        "fstype": "ext4",
-        "free_bytes": 10**12,
-        "used_bytes": 1,
-        "free_inodes": 10**9,
-        "used_inodes": 1,
-        "inodes_limited": True,
-        "counts": {"files": 6000, "directories": 5, "bytes": 12_000_000, "hard_linked": 0, "complete": complete},
-    }
-    host = {"rsync": "3.2.7", "lsyncd": "2.2.3", "python": "3.11.2", "kernel": "6.1"}
-    host.update(units={"upload.service": {"exists": True}}, users={}, groups={}, clock=1.0, rsync_features={})
-    return dict({"host": host, "trees": [tree]}, **more)
-
-
 def planned(model=None, looks=None, **more):
-    looks = {"old": look(), "new": look(), "app1": {"host": {}, "trees": []}} if looks is None else looks
-    return storage_plan(inputs(**more), looks, model or Model([]))
+    looks = (
+        {"old": stories.look(), "new": stories.look(), "app1": {"host": {}, "trees": []}} if looks is None else looks
+    )
+    return storage_plan(stories.inputs(**more), looks, model or Model([]))
 
 
 def stage(plan, name):
@@ -105,11 +65,19 @@ def test_without_a_measurement_the_plan_says_so():
 @pytest.mark.parametrize(
     "looks, more, sentence",
     [
-        ({"old": {"unreachable": True, "msg": "timed out"}, "new": look()}, {}, "What is on old (source): timed out"),
-        ({"old": look(), "new": {"failed": True, "msg": "no Python"}}, {}, "What is on new (target): no Python"),
-        ({"old": look(complete=False), "new": look()}, {}, "counting ran out of time"),
-        ({"old": look(exists=False), "new": look()}, {}, "/srv/a does not exist on the source"),
-        ({"old": look(), "new": look(exists=False)}, {}, "/srv/b does not exist on the target yet"),
+        (
+            {"old": {"unreachable": True, "msg": "timed out"}, "new": stories.look()},
+            {},
+            "What is on old (source): timed out",
+        ),
+        (
+            {"old": stories.look(), "new": {"failed": True, "msg": "no Python"}},
+            {},
+            "What is on new (target): no Python",
+        ),
+        ({"old": stories.look(complete=False), "new": stories.look()}, {}, "counting ran out of time"),
+        ({"old": stories.look(exists=False), "new": stories.look()}, {}, "/srv/a does not exist on the source"),
+        ({"old": stories.look(), "new": stories.look(exists=False)}, {}, "/srv/b does not exist on the target yet"),
         (None, {"writers": []}, "migration_writers is empty"),
         (None, {"clients": []}, "storage_clients is empty"),
         (None, {"service_name": ""}, "neither migration_service_name nor a hook after_switch"),

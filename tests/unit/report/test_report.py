@@ -5,12 +5,12 @@ import html.parser
 import re
 
 import pytest
+import report_stories as stories
 from ansible_collections.seamless.migration.plugins.module_utils import journal_schema
 from ansible_collections.seamless.migration.plugins.plugin_utils import charts, pages, words
 from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model, thinned, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report import stories
 
 ALL = ("moved", "rolled_back", "failed", "killed_in_the_window", "hostile", "mysql")
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import report_stories as stories
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 from ansible_collections.seamless.migration.plugins.plugin_utils import status_model
 from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model
 from hypothesis import given
 from hypothesis import strategies as st
-from report import stories
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 WATCH = os.path.join(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Journals of migrations that went well, were rolled back, failed, were killed: as lists of events."""
+"""Journals of migrations that went well, were rolled back, failed, were killed: as lists of events; and inputs of a plan."""
 
 from ansible_collections.seamless.migration.plugins.plugin_utils.recorder import iso
 
@@ -205,3 +205,48 @@ def mysql():
     )
     story.measured("replication", {"channels": {"db-new": {"running": True, "lag_ms": 250, "error": ""}}})
     return story.end()
+
+
+# --- inputs of a plan ---
+
+
+def inputs(**more):
+    made = {
+        "trees": [{"name": "data", "source": "/srv/a", "target": "/srv/b", "exclude": ["/cache/"]}],
+        "source": "old",
+        "target": "new",
+        "clients": ["app1"],
+        "workers": 8,
+        "bwlimit_kib_per_s": 0,
+        "rsync_port": 873,
+        "writers": ["upload.service"],
+        "freeze_budget": 60,
+        "service_name": "files.example.org",
+        "live_sync_method": "lsyncd",
+        "verify_level": "sample",
+        "batch_jobs": [{"kind": "cron", "user": "root", "match": "find"}],
+        "hooks": {},
+        "force_gates": [],
+    }
+    made.update(more)
+    return made
+
+
+def look(complete=True, exists=True, **more):
+    tree = {
+        "path": "/srv/a",
+        "exists": exists,
+        "empty": False,
+        "mountpoint": True,
+        "read_only": False,
+        "fstype": "ext4",
+        "free_bytes": 10**12,
+        "used_bytes": 1,
+        "free_inodes": 10**9,
+        "used_inodes": 1,
+        "inodes_limited": True,
+        "counts": {"files": 6000, "directories": 5, "bytes": 12_000_000, "hard_linked": 0, "complete": complete},
+    }
+    host = {"rsync": "3.2.7", "lsyncd": "2.2.3", "python": "3.11.2", "kernel": "6.1"}
+    host.update(units={"upload.service": {"exists": True}}, users={}, groups={}, clock=1.0, rsync_features={})
+    return dict({"host": host, "trees": [tree]}, **more)
