@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Journals of migrations that went well, were rolled back, failed, were killed: as lists of events; and inputs of a plan."""
+"""Journals of migrations that went well, were rolled back, failed, were killed, as lists of events; and a plan."""
 
 from ansible_collections.seamless.migration.plugins.plugin_utils.recorder import iso
 

@@ -88,9 +88,10 @@ def verdict(lab_name, host, kind=""):
     return json.loads(path.read_text(encoding="ascii"))
 
 
-def papers(name):
-    """Where plan and report of a migration lie, for the table. name: of the migration."""
-    return [(kind, str(FOLDER / "state" / ("%s-%s.html" % (name, kind)))) for kind in ("plan", "report")]
+def papers(state, name):
+    """Where journal, plan and report of a migration lie, for the table. state: folder of its journal below FOLDER."""
+    lines = [("journal", str(FOLDER / state / (name + ".jsonl")))]
+    return lines + [(kind, str(FOLDER / state / ("%s-%s.html" % (name, kind)))) for kind in ("plan", "report")]
 
 
 def table(title, lines):

@@ -7,7 +7,7 @@ The old server begins without GTIDs, as old servers do; they are turned on while
 import json
 import time
 
-from .common import FOLDER, ROOT, Plays, fresh_state, lab, table, verdict, write_inputs
+from .common import FOLDER, ROOT, Plays, fresh_state, lab, papers, table, verdict, write_inputs
 
 LAB = "demo-mysql"
 NAME = "demo-mysql"
@@ -35,6 +35,7 @@ def run(size, pause):
     lab("mysql-seed", "--name", LAB, "--rows", str(size))
     lab("mysql-writers", "start", "--name", LAB, "--watch")
     plays = Plays(LAB, write_inputs("vars-mysql.json", inputs()))
+    plays.run("plan")
     for name in STEPS:
         plays.run("mysql_" + name)
     plays.run("mysql_cutover")
@@ -44,6 +45,7 @@ def run(size, pause):
     plays.run("mysql_rollback")
     time.sleep(pause)
     back = verdict(LAB, "mysql_old", "mysql-")
+    plays.run("report")
     lab("mysql-writers", "stop", "--name", LAB)
     return summary(there, back, plays.seconds)
 
@@ -54,7 +56,7 @@ def summary(there, back, seconds):
     counted["two_servers_at_once"] = there["two_servers_at_once"] or back["two_servers_at_once"]
     counted["window_ms"] = there["windows"][0]["window_ms"]
     counted["rollback_window_ms"] = back["windows"][-1]["window_ms"]
-    counted["playbook_s"] = {name.split("_", 1)[1]: value for name, value in seconds.items()}
+    counted["playbook_s"] = {name.rpartition("mysql_")[2]: value for name, value in seconds.items()}
     return counted
 
 
@@ -75,6 +77,6 @@ def show(numbers):
             ("two servers took writes at once", "yes" if numbers["two_servers_at_once"] else "never"),
             ("nobody could write, cutover", "%.0f ms" % numbers["window_ms"]),
             ("nobody could write, rollback", "%.0f ms" % numbers["rollback_window_ms"]),
-            ("journal", str(FOLDER / STATE / (NAME + ".jsonl"))),
+            *papers(STATE, NAME),
         ],
     )

@@ -4,7 +4,7 @@
 import secrets
 import time
 
-from .common import FOLDER, Plays, fresh_state, lab, table, verdict, write_inputs
+from .common import FOLDER, Plays, fresh_state, lab, papers, table, verdict, write_inputs
 
 LAB = "demo"
 STATE = "state"
@@ -41,6 +41,7 @@ def run(size, pause):
     lab("seed", "--name", LAB, "--files", str(size))
     lab("writers", "start", "--name", LAB)
     plays = Plays(LAB, write_inputs("vars.json", inputs()))
+    plays.run("plan")
     for name in STEPS:
         plays.run("storage_" + name)
     plays.run("storage_cutover")
@@ -50,6 +51,7 @@ def run(size, pause):
     plays.run("storage_rollback")
     time.sleep(pause)
     back = verdict(LAB, "files_old")
+    plays.run("report")
     lab("writers", "stop", "--name", LAB)
     return summary(there, back, plays.seconds)
 
@@ -59,7 +61,7 @@ def summary(there, back, seconds):
     counted = {name: max(there[name], back[name]) for name in NUMBERS}
     counted["window_s"] = round(there["windows"][0]["longest_s"], 3)
     counted["rollback_window_s"] = round(back["windows"][-1]["longest_s"], 3)
-    counted["playbook_s"] = {name.split("_", 1)[1]: value for name, value in seconds.items()}
+    counted["playbook_s"] = {name.rpartition("storage_")[2]: value for name, value in seconds.items()}
     return counted
 
 
@@ -78,6 +80,6 @@ def show(numbers):
             ("lost / different / extra", "%(lost)d / %(different)d / %(extra)d" % numbers),
             ("nobody could write, cutover", "%.2f s" % numbers["window_s"]),
             ("nobody could write, rollback", "%.2f s" % numbers["rollback_window_s"]),
-            ("journal", str(FOLDER / STATE / "demo.jsonl")),
+            *papers(STATE, "demo"),
         ],
     )
