@@ -7,7 +7,7 @@ The old server begins without GTIDs, as old servers do; they are turned on while
 import json
 import time
 
-from .common import FOLDER, ROOT, Plays, fresh_state, lab, papers, table, verdict, write_inputs
+from .common import ROOT, Plays, fresh_state, lab, papers, table, verdict, write_inputs
 
 LAB = "demo-mysql"
 NAME = "demo-mysql"

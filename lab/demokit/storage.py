@@ -4,7 +4,7 @@
 import secrets
 import time
 
-from .common import FOLDER, Plays, fresh_state, lab, papers, table, verdict, write_inputs
+from .common import Plays, fresh_state, lab, papers, table, verdict, write_inputs
 
 LAB = "demo"
 STATE = "state"
