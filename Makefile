@@ -34,8 +34,8 @@ demo: venv ## Move a storage server under load on machines of its own, and back;
 	@python lab/demo.py
 
 .PHONY: test
-test: venv ## Every gate: lint, unit, sanity, package, legs, molecule
-	@$(GATES) lint unit sanity package legs molecule
+test: venv ## Every gate: lint, unit, browser, sanity, package, legs, molecule
+	@$(GATES) lint unit browser sanity package legs molecule
 
 .PHONY: lint
 lint: venv ## The static gates
@@ -44,6 +44,10 @@ lint: venv ## The static gates
 .PHONY: unit
 unit: venv ## The unit tests with their coverage
 	@$(GATES) unit
+
+.PHONY: browser
+browser: venv ## Report and plan in a real browser; screenshots in build/screens/
+	@$(GATES) browser
 
 .PHONY: sanity
 sanity: venv ## ansible-test sanity

@@ -105,6 +105,10 @@ def sanity_gates() -> list[Gate]:
     return [Gate("ansible-test sanity", [str(ROOT / "tests" / "sanity" / "run")])]
 
 
+def browser_gates() -> list[Gate]:
+    return [Gate("browser", ["pytest", "tests/browser", "-q"])]
+
+
 def package_gates() -> list[Gate]:
     return [Gate("package", [str(ROOT / "tests" / "package")])]
 
@@ -135,6 +139,7 @@ def molecule_gates() -> list[Gate]:
 GROUPS = {
     "lint": (lint_gates, 2, True),
     "unit": (unit_gates, 1, False),
+    "browser": (browser_gates, 1, False),
     "sanity": (sanity_gates, 1, True),
     "package": (package_gates, 1, True),
     "legs": (leg_gates, 1, True),  # both work on the same machine: the jobs of cron, the state of the collection
