@@ -77,12 +77,12 @@ class Switchover:
         with self._work() as record:
             state = self.state()
             waiting = record.closed_target and record.direction == self.options["direction"]
-            if state == "source_open":
+            if state == "source_open" and not self.target.excused:
                 self._switch()
             elif state == "both_fenced" and waiting:
                 self.run = self._a_run(record)
                 self.run.warnings.append("Both servers are fenced. Use state: opened to open the target")
-            elif state != "target_open":
+            elif state != "target_open" and not self.recovered:
                 raise self._unexplained(state)
         return self.result()
 
@@ -133,6 +133,10 @@ class Switchover:
                 self._connect(switchover_journal.last(self.journal))
                 self.locks.acquire()
                 yield self.settle()
+            except MySQLMigrationError as error:
+                if self.changed or "Nothing was changed" in str(error):
+                    raise
+                raise type(error)("%s. Nothing was changed" % str(error).rstrip("."), code=error.code) from error
             finally:
                 self._close()
 
@@ -165,7 +169,8 @@ class Switchover:
         same = record.direction == self.options["direction"]
         role = side.role if same else {"source": "target", "target": "source"}[side.role]
         side.uuid = record.data.get(role + "_uuid")
-        return side.uuid is not None
+        side.excused = side.uuid is not None
+        return side.excused
 
     @staticmethod
     def _unreachable(error, record):
@@ -186,6 +191,9 @@ class Switchover:
         """Who takes writes, read over new connections: str, see STATES; `unknown` when a server cannot be asked."""
         open_now = []
         for side in (self.source, self.target):
+            if side.excused:
+                open_now.append(False)
+                continue
             try:
                 open_now.append(not side.reading()["fenced"])
             except MySQLMigrationError:
@@ -235,7 +243,8 @@ class Switchover:
             raise MySQLMigrationError(sentence(problems, run.source))
 
     def _finish(self, run, swapped):
-        source_fenced, target_fenced = run.source.reading()["fenced"], run.target.reading()["fenced"]
+        source_fenced = run.source.excused or run.source.reading()["fenced"]
+        target_fenced = run.target.reading()["fenced"]
         if not source_fenced and target_fenced:
             run.record.undo("%s was found open and %s fenced" % (run.source.where, run.target.where))
             return
@@ -249,13 +258,24 @@ class Switchover:
         deaf()
         run.gtid = run.record.data.get("gtid")
         run.window_ms = run.record.data.get("window_ms")
-        if run.source.main is not None and run.target.reading()["fenced"]:
+        if not run.source.excused and run.target.reading()["fenced"]:
             self.steps.run(9, "drain", self._drain_again, run)
         if first:
             run.record.doing("open_target")
         if leave:
             run.record.finish("switch")
-        Forward(run).go(keep_forward_channel=leave)
+        self._go_on(run, keep_forward_channel=leave)
+
+    @staticmethod
+    def _go_on(run, **how):
+        try:
+            Forward(run).go(**how)
+        except FAILURES as error:
+            raise Doubt(
+                "%s. This switchover is committed and only goes forward: %s stays fenced. Bring both servers back, "
+                "then run again" % (str(error).rstrip("."), run.source.where),
+                code=getattr(error, "code", 0),
+            ) from error
 
     @staticmethod
     def _drain_again(run):
@@ -283,7 +303,7 @@ class Switchover:
             run.close()
         if self.options["strategy"] == "read_only_window":
             return
-        Forward(run).go()
+        self._go_on(run)
         record.measure(steps=self.steps.durations(), window_ms=run.window_ms)
 
     def _give_up(self, run, error):

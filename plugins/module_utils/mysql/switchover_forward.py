@@ -46,7 +46,7 @@ class Forward:
 
     def open_target(self):
         """12: the one irreversible statement."""
-        if "fast_apply" in self.record.before and "durability" not in self.record.finished:
+        if "fast_apply" in self.record.before and not self.run.durable:
             self.target.revive(self.options["reach_timeout"])
             prepare.restore(self.target, self.record.before["fast_apply"])
         open_for_writes(self.target, self.source, self.options["reach_timeout"], self.options["force"])

@@ -22,12 +22,15 @@ class Locks:
     def acquire(self):
         """Take both. Raises Busy naming the holder; then none is kept."""
         try:
-            for side in self.sides:
+            for side in self._sides():
                 self._take(side)
         except MySQLMigrationError:
             self.release()
             raise
         return self
+
+    def _sides(self):
+        return [side for side in self.sides if not side.excused]
 
     def _take(self, side):
         session = side.open()
@@ -52,7 +55,7 @@ class Locks:
 
     def check(self):
         """Raise MySQLMigrationError unless both are still held."""
-        for side in self.sides:
+        for side in self._sides():
             session = self.sessions.get(side.role)
             try:
                 held = session and session.value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", [NAME])

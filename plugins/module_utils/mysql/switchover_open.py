@@ -60,12 +60,12 @@ def open_for_writes(side, other, patience, forced=(), clock=time.monotonic):
     Raises Doubt when it stays unknown or is not allowed: then nothing was opened as far as anybody knows.
     """
     end = clock() + patience
-    first = side.main
+    first = True
     while True:
         try:
-            if first is not None:
-                session, first = first, None
-                if _attempt(side, other, session, forced):
+            if first:
+                first = False
+                if _attempt(side, other, side.main, forced):
                     return
             else:
                 with side.fresh() as session:

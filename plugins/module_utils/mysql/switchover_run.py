@@ -32,6 +32,7 @@ class Run:
         self.gtid = None
         self.opened_at = None
         self.window_ms = None
+        self.durable = False
         self.warnings = []
 
     # --- what both channels say -------------------------------------------------------------------------------------
@@ -70,6 +71,7 @@ class Run:
         self.check_reverse()
         if not reconnect or self.source.server.platform == "rds":
             return {"reconnected": False}
+        self.record.doing("reverse_channel")
         self.source.reconnect(name, self.target.uuid, RECONNECT)
         return {"reconnected": True}
 

@@ -13,14 +13,18 @@ PERSISTED = "SELECT VARIABLE_VALUE FROM performance_schema.persisted_variables W
 
 
 class Side:
-    """A server with its role. server: Server. role: `source` (is left) or `target`. answer: seconds for one answer."""
+    """A server with its role. server: Server. role: `source` (is left) or `target`. answer: seconds for one answer.
+
+    excused: an operator has said that it will not come back.
+    """
 
     def __init__(self, server, role, answer=30):
         self.server = server
         self.role = role
         self.answer = answer
-        self.main = None
         self.dialect = None
+        self.excused = False
+        self._main = None
         self.uuid = None
         self.own = set()
 
@@ -31,11 +35,19 @@ class Side:
 
     def connect(self):
         """Open the connection that most of the work is done on, and learn who the server is."""
-        self.main = self.open()
-        self.server.identify(self.main)
+        self._main = self.open()
+        self.server.identify(self._main)
         self.uuid = self.server.uuid
         self.dialect = Dialect.for_server(self.server)
         return self
+
+    @property
+    def main(self):
+        """The connection that most of the work is done on; opened anew when the last one was closed."""
+        if self._main is None:
+            with self.fresh():
+                self._main = self.open()
+        return self._main
 
     def open(self):
         """Another connection, which the caller closes."""
@@ -45,9 +57,9 @@ class Side:
 
     def close(self):
         """End the main connection."""
-        if self.main is not None:
-            self.main.close()
-            self.main = None
+        if self._main is not None:
+            self._main.close()
+            self._main = None
 
     @contextlib.contextmanager
     def fresh(self):
@@ -69,9 +81,6 @@ class Side:
         end = clock() + patience
         while True:
             try:
-                if self.main is None:
-                    with self.fresh():
-                        self.main = self.open()
                 self.main.value("SELECT 1")
                 return
             except Doubt:
@@ -170,13 +179,17 @@ class Side:
         session.run(self.dialect.statement("reset_replica_all"), [name])
         return True
 
+    def start_channel(self, name):
+        """Start a channel; one that runs is left alone by the server."""
+        self.main.run(self.dialect.statement("start_replica"), [name])
+
     def reconnect(self, name, from_uuid, timeout):
         """Let a channel's receiver connect anew, and wait until it runs. Raises MySQLMigrationError.
 
         A cut link shows as running for long; a new connection proves route, grants and TLS at this moment.
         """
         self.main.run(self.dialect.statement("stop_receiver"), [name])
-        self.main.run(self.dialect.statement("start_replica"), [name])
+        self.start_channel(name)
         end = time.monotonic() + timeout
         while self.channel_problem(name, from_uuid):
             if time.monotonic() >= end:

@@ -42,6 +42,7 @@ class Undo:
                 self._attempt(5, "resume", "pause", self._resume),
                 self._attempt(4, "undo_events", "events", self._events),
                 self._attempt(3, "undo_fast_apply", "fast_apply", self._durability),
+                self._attempt(2, "undo_reverse_channel", "reverse_channel", self._reverse_channel),
             )
             if problem
         ]
@@ -84,8 +85,15 @@ class Undo:
         return before
 
     def _durability(self):
+        if self.target.excused:
+            return {"lost": self.target.where}  # and with it the setting, which no restart keeps
         self.target.revive(self.patience)
         return prepare.restore(self.target, self.record.before["fast_apply"])
+
+    def _reverse_channel(self):
+        """Its receiver may have been stopped and not started again."""
+        self.source.revive(self.patience)
+        self.source.start_channel(self.run.options["reverse_channel"])
 
 
 def sentence(problems, side):

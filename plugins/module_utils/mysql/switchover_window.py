@@ -112,6 +112,7 @@ class Window:
         before = self.run.record.before.get("fast_apply")
         if before:
             prepare.restore(self.target, before)
+            self.run.durable = True
         state = self.source.reading(self.run.second)
         if not state["fenced"]:
             raise MySQLMigrationError("%s was opened by somebody meanwhile. Find out who" % self.source.where)

@@ -25,7 +25,7 @@ OPTIONS = {
     "budget_ms": 5000,
     "lag_limit_ms": 1000,
     "lag_samples": 1,
-    "lag_timeout": 0.05,
+    "lag_timeout": 10,
     "lock_wait": 2,
     "long_transactions": "wait",
     "long_transaction_s": 1,
@@ -35,7 +35,7 @@ OPTIONS = {
     "hooks": {},
     "hook_timeout": 5,
     "reach_timeout": 0,
-    "canary_timeout": 0.05,
+    "canary_timeout": 0.1,
     "retention_hours": 1,
     "fence_exempt": [],
     "schemas": [],
@@ -204,17 +204,19 @@ class Pair:
 
         append = journal.Journal.append
 
-        def write(this, *arguments, **more):
-            if self.dead:
-                raise PowerLoss()
-            return append(this, *arguments, **more)
+        def write(this, event, *arguments, **more):
+            self.tick("journal %s" % event, self.old)
+            return append(this, event, *arguments, **more)
 
         monkeypatch.setattr(journal.Journal, "append", write)
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
     def tick(self, statement, machine):
-        """One statement arrives. Raises what was planned before it; returns what is planned for after it."""
+        """One statement arrives, or one event is about to be written.
+
+        Raises what was planned before it; returns what is planned for after it.
+        """
         if self.dead:
             raise PowerLoss()
         self.said.append((machine.name, " ".join(statement.split())))
@@ -251,8 +253,7 @@ class Pair:
 
     def events(self):
         """Names of the events in the journal."""
-        found = re.findall(r'"event": "(\w+)"', self.journal.read_text()) if self.journal.exists() else []
-        return found
+        return re.findall(r'"event": "(\w+)"', self.journal.read_text()) if self.journal.exists() else []
 
     def about_to(self, machine, value):
         """A fence or an opening is about to happen."""

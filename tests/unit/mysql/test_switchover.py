@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The switchover on two servers that are none: its order, its undo, and what the next run makes of a dead one."""
 
+import contextlib
 import json
 import os
+import pathlib
+import re
 import sys
+import tempfile
 
 import pytest
 
@@ -56,8 +60,8 @@ def test_the_steps_come_in_the_order_of_the_table(pair):
     result = pair.run()
     assert is_switched(pair, result)
     assert names(result) == [
-        "guardrails", "reverse_channel", "canary_table", "low_lag", "quiet", "pause", "fence", "read_back", "final_gtid",
-        "drain", "proof", "commit", "open_target", "canary", "switch", "canary_back", "events", "forward_channel",
+        "guardrails", "reverse_channel", "canary_table", "low_lag", "quiet", "pause", "fence", "read_back",
+        "final_gtid", "drain", "proof", "commit", "open_target", "canary", "switch", "canary_back", "events", "forward_channel",
     ]  # fmt: skip
     assert result["window_ms"] > 0
     assert result["gtid"] == OLD + ":1-10"
@@ -209,7 +213,7 @@ def test_a_reverse_channel_may_be_given_up_by_force_and_that_is_told(pair):
 def test_lag_that_never_gets_low_is_told_and_put_back(pair):
     pair.new.on(r"SELECT WAIT_FOR_EXECUTED_GTID_SET", [{"x": 1}])
     with pytest.raises(MySQLMigrationError, match=r"lag did not stay below 1000 ms.*put back"):
-        pair.run()
+        pair.run(lag_timeout=0.1)
     assert is_as_before(pair)
 
 
@@ -418,42 +422,44 @@ def test_a_window_over_its_budget_is_put_back(pair):
 # --- dead servers and dead controllers, at every statement ----------------------------------------------------------
 
 
-def length_of_a_run(tmp_path_factory, **more):
-    with pytest.MonkeyPatch.context() as patch:
-        pair = Pair(tmp_path_factory.mktemp("length"), patch)
-        pair.run(**more)
-        return len(pair.said)
-
-
-LENGTH = 190  # more statements than a run has; what comes after its end hits nothing
-
-
-def each(when):
-    return [pytest.param(number, when, id="%s-%d" % (when, number)) for number in range(1, LENGTH)]
-
-
-def test_the_length_of_a_run_is_within_what_is_tried(tmp_path_factory):
-    assert 80 < length_of_a_run(tmp_path_factory) < LENGTH
-
-
-@pytest.mark.parametrize(("number", "when"), each("before") + each("after"))
-def test_a_controller_that_dies_anywhere_is_run_again_and_gets_to_the_end(pair, number, when):
-    pair.at(number, when, pair.power_loss)
-    try:
+def said_in_a_run():
+    """What a run says, in its order."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        pair = Pair(pathlib.Path(folder), patch)
         pair.run()
-    except PowerLoss:
-        pair.revive()
+        return [statement for _name, statement in pair.said]
+
+
+SAID = said_in_a_run()
+ANYWHERE = range(1, len(SAID) + 1)
+STATEMENTS = [number for number in ANYWHERE if not SAID[number - 1].startswith("journal ")]
+CHANGES = re.compile(
+    r"(SET (GLOBAL|PERSIST)|RESET|START|STOP|REPLACE|CREATE|KILL|SELECT GET_LOCK)"
+)
+AFTER_A_CHANGE = [number for number in ANYWHERE if CHANGES.match(SAID[number - 1])]
+
+
+def test_a_run_says_enough_to_be_broken_anywhere():
+    assert len(SAID) > 100
+    assert len(AFTER_A_CHANGE) > 15
+
+
+@pytest.mark.parametrize("number", ANYWHERE)
+def test_a_controller_that_dies_anywhere_is_run_again_and_gets_to_the_end(pair, number):
+    pair.at(number, "before", pair.power_loss)
+    with contextlib.suppress(PowerLoss, MySQLMigrationError):
+        pair.run()
+    pair.revive()
     assert is_switched(pair, pair.run())
     assert not journal(pair).state()["open"]
 
 
-@pytest.mark.parametrize(("number", "when"), each("before") + each("after"))
-def test_a_controller_that_dies_anywhere_can_be_rolled_back(pair, number, when):
-    pair.at(number, when, pair.power_loss)
-    try:
+@pytest.mark.parametrize("number", ANYWHERE)
+def test_a_controller_that_dies_anywhere_can_be_rolled_back(pair, number):
+    pair.at(number, "before", pair.power_loss)
+    with contextlib.suppress(PowerLoss, MySQLMigrationError):
         pair.run()
-    except PowerLoss:
-        pair.revive()
+    pair.revive()
     if pair.new.open:
         pair.follow()  # the playbook makes the channel again that a finished switchover has removed
     pair.run(back=True)
@@ -461,22 +467,25 @@ def test_a_controller_that_dies_anywhere_can_be_rolled_back(pair, number, when):
     assert journal(pair).state()["side"] == "source"
 
 
-@pytest.mark.parametrize(("number", "when"), each("before") + each("after"))
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [(number, "before") for number in STATEMENTS] + [(number, "after") for number in AFTER_A_CHANGE],
+)
 def test_a_connection_that_breaks_anywhere_leads_to_the_old_or_the_new_state(pair, number, when):
     pair.at(number, when, pair.lost)
     try:
-        pair.run()
+        pair.run(reach_timeout=5)
     except MySQLMigrationError as error:
-        assert is_as_before(pair) or "Doubt" in type(error).__name__
+        assert "committed" in pair.events() or is_as_before(pair), error
+    pair.plan = {}
     assert pair.old.open != pair.new.open
     assert is_switched(pair, pair.run())
 
 
-@pytest.mark.parametrize("name", ["old", "new"])
-@pytest.mark.parametrize(("number", "when"), each("before"))
-def test_a_server_that_dies_anywhere_and_comes_back_later_loses_nothing(pair, number, when, name):
-    machine = getattr(pair, name)
-    pair.at(number, when, lambda _machine: setattr(machine, "down", True))
+@pytest.mark.parametrize("number", ANYWHERE)
+def test_a_server_that_dies_anywhere_and_comes_back_later_loses_nothing(pair, number):
+    machine = (pair.old, pair.new)[number % 2]
+    pair.at(number - number // 2 % 2, "before", lambda _machine: setattr(machine, "down", True))
     try:
         pair.run()
     except MySQLMigrationError as error:
@@ -492,3 +501,137 @@ def test_the_journal_is_json_without_secrets(pair):
     text = pair.journal.read_text()
     assert "s3cret" not in text
     assert all(json.loads(line)["migration"] == "shop" for line in text.splitlines())
+
+
+# --- other strategies and states -----------------------------------------------------------------------------------
+
+
+def test_a_read_only_window_leaves_both_fenced_until_it_is_opened(pair):
+    result = pair.run(strategy="read_only_window")
+    assert (result["state"], result["committed"]) == ("both_fenced", True)
+    again = pair.run(strategy="read_only_window")
+    assert (again["changed"], again["state"]) == (False, "both_fenced")
+    assert "state: opened" in again["warnings"][0]
+    assert is_switched(pair, pair.run(state="opened"))
+    assert pair.run(state="opened")["changed"] is False
+
+
+def test_a_read_only_window_is_taken_back_while_the_target_was_never_opened(pair):
+    pair.run(strategy="read_only_window")
+    result = pair.run(back=True)
+    assert (result["recovered"], result["state"]) == ("put_back", "target_open")
+    assert is_as_before(pair)
+    assert journal(pair).state()["side"] == "source"
+    with pytest.raises(MySQLMigrationError, match="no read-only window"):
+        pair.run(state="opened")
+
+
+def test_writes_that_came_to_the_source_during_a_read_only_window_are_waited_for(pair):
+    pair.run(strategy="read_only_window")
+    pair.old.variables["gtid_executed"] = OLD + ":1-12"
+    with pytest.raises(MySQLMigrationError, match="lacks transactions"):
+        pair.run(state="opened")
+    assert not pair.new.open
+    pair.new.variables["gtid_executed"] = OLD + ":1-12"
+    assert is_switched(pair, pair.run(state="opened"))
+
+
+def test_nothing_is_opened_that_was_not_fenced_by_a_window(pair):
+    with pytest.raises(MySQLMigrationError, match="There is no read-only window to open.*Nothing was changed"):
+        pair.run(state="opened")
+
+
+def test_two_fenced_servers_without_a_word_in_the_journal_stay_so(pair):
+    pair.old.variables.update(read_only=1, super_read_only=1)
+    with pytest.raises(Doubt, match="journal has no run that explains it"):
+        pair.run()
+
+
+def test_the_journal_of_other_servers_is_refused(pair):
+    pair.at(SAID.index("journal committed") + 2, "before", pair.power_loss)
+    with contextlib.suppress(PowerLoss):
+        pair.run()
+    pair.revive()
+    pair.old.variables["server_uuid"] = "33333333-3333-3333-3333-333333333333"
+    with pytest.raises(Doubt, match="was about another server"):
+        pair.run()
+    assert not pair.new.open
+
+
+def test_one_server_behind_both_addresses_is_refused(pair):
+    pair.new.variables["server_uuid"] = OLD
+    with pytest.raises(MySQLMigrationError, match="lead to the same server"):
+        pair.run()
+
+
+def test_a_look_changes_nothing(pair):
+    result = pair.run(state="read")
+    assert (result["state"], result["phase"], result["changed"]) == ("source_open", "none", False)
+    assert not pair.journal.exists()
+
+
+def test_a_server_that_does_not_answer_makes_the_state_unknown(pair):
+    switchover = pair.switchover()
+    pair.new.down = True
+    with pytest.raises(MySQLMigrationError, match="Can't connect"):
+        switchover.switched()
+    assert switchover.failed()["state"] == "unknown"
+
+
+def test_a_lost_server_can_be_given_up_by_force(pair):
+    pair.at(SAID.index("journal committed") + 2, "before", lambda _machine: setattr(pair.old, "down", True))
+    with pytest.raises(Doubt, match="only goes forward"):
+        pair.run()
+    assert not pair.new.open
+    with pytest.raises(MySQLMigrationError, match=r"force: \[peer_unreachable\]"):
+        pair.run()
+    result = pair.run(force=["peer_unreachable"])
+    assert pair.new.open
+    assert result["complete"] is False
+
+
+def test_a_target_that_is_lost_in_the_window_can_be_given_up_by_force(pair):
+    fence = next(number for number, said in enumerate(SAID) if said.startswith("SET PERSIST super_read_only = 1"))
+    pair.at(fence + 3, "before", lambda _machine: setattr(pair.new, "down", True))
+    with pytest.raises(Doubt, match="stay fenced"):
+        pair.run()
+    assert not pair.old.open
+    pair.plan = {}
+    result = pair.run(force=["peer_unreachable"])
+    assert (result["recovered"], result["state"]) == ("put_back", "source_open")
+    assert pair.old.open
+
+
+def test_the_dry_run_proves_everything_and_changes_nothing(pair):
+    before = dict(pair.old.variables), dict(pair.new.variables)
+    switchover = pair.switchover()
+    result = switchover.would()
+    assert (dict(pair.old.variables), dict(pair.new.variables)) == before
+    assert names(result) == ["guardrails", "reverse_channel", "low_lag", "quiet", "fence_of_target"]
+    assert result["plan"][0].startswith("fence source")
+    assert not pair.journal.exists()
+    assert not [one for one in pair.old.said if re.match(r"SET (GLOBAL|PERSIST)|STOP|START|CREATE|REPLACE|KILL", one)]
+
+
+def test_the_dry_run_fails_at_a_gate(pair):
+    pair.new.channels[""]["Replica_SQL_Running"] = "No"
+    with pytest.raises(MySQLMigrationError, match="forward_channel"):
+        pair.switchover().would()
+
+
+@pytest.mark.parametrize(
+    ("point", "plan"), [("journal window_opened", "put back run"), ("journal committed", "go on with run")]
+)
+def test_the_dry_run_tells_what_the_next_run_makes_of_a_dead_one(pair, point, plan):
+    pair.at(SAID.index(point) + 2, "before", pair.power_loss)
+    with contextlib.suppress(PowerLoss):
+        pair.run()
+    pair.revive()
+    open_before = pair.old.open, pair.new.open
+    assert plan in pair.switchover().would()["plan"][0]
+    assert (pair.old.open, pair.new.open) == open_before
+
+
+def test_the_dry_run_of_what_is_done_has_no_plan(pair):
+    pair.run()
+    assert pair.switchover().would()["plan"] == []
