@@ -99,9 +99,9 @@ def test_the_half_open_server_of_a_file_and_a_persisted_value_is_no_fence(ansibl
     assert variables(table) == (0, 0)
 
 
-@pytest.mark.parametrize("blocker", ["LOCK TABLES d.t WRITE", "UPDATE d.t SET b = SLEEP(30) WHERE a = 1"])
+@pytest.mark.parametrize("blocker", ["LOCK TABLES d.t WRITE", "UPDATE d.t SET b = SLEEP(90) WHERE a = 1"])
 def test_what_holds_the_fence_up_is_named_and_the_server_stays_open(ansible, table, background, until, blocker):
-    held = background(table, blocker, "DO SLEEP(30)")
+    held = background(table, blocker, "DO SLEEP(90)")
     until(lambda: held.id in [row["Id"] for row in table.sql("SHOW PROCESSLIST") if row["Command"] == "Query"])
     result = ansible.run("mysql_read_only", wait=1, timeout=3, **table.login)
     assert result["failed"] and result["code"] == 1205
@@ -109,9 +109,9 @@ def test_what_holds_the_fence_up_is_named_and_the_server_stays_open(ansible, tab
     assert variables(table) == (0, 0) and persisted(table) == {}
 
 
-@pytest.mark.parametrize("blocker", ["LOCK TABLES d.t WRITE", "UPDATE d.t SET b = SLEEP(30) WHERE a = 1"])
+@pytest.mark.parametrize("blocker", ["LOCK TABLES d.t WRITE", "UPDATE d.t SET b = SLEEP(90) WHERE a = 1"])
 def test_what_holds_the_fence_up_is_ended_when_that_is_asked_for(ansible, table, background, until, blocker):
-    held = background(table, blocker, "DO SLEEP(30)")
+    held = background(table, blocker, "DO SLEEP(90)")
     until(lambda: held.id in [row["Id"] for row in table.sql("SHOW PROCESSLIST") if row["Command"] == "Query"])
     result = ansible.run("mysql_read_only", wait=5, blockers="kill", **table.login)
     assert not result["failed"], result["msg"]
@@ -135,7 +135,7 @@ def test_an_alter_holds_the_fence_up_and_is_refused_at_once_when_asked(ansible, 
 
 
 def test_what_ends_by_itself_is_waited_for(ansible, table, background, until):
-    held = background(table, "UPDATE d.t SET b = SLEEP(4) WHERE a = 1")
+    held = background(table, "UPDATE d.t SET b = SLEEP(12) WHERE a = 1")
     until(lambda: any("SLEEP" in (row["Info"] or "") for row in table.sql("SHOW PROCESSLIST") if row["Id"] == held.id))
     result = ansible.run("mysql_read_only", wait=1, timeout=60, **table.login)
     assert not result["failed"], result["msg"]
@@ -170,7 +170,7 @@ def test_a_prepared_xa_transaction_keeps_the_server_open_and_is_named(ansible, t
 
 
 def test_a_client_that_gives_up_leaves_no_statement_that_fences_later(table, background, until):
-    held = background(table, "LOCK TABLES d.t WRITE", "DO SLEEP(8)")
+    held = background(table, "LOCK TABLES d.t WRITE", "DO SLEEP(30)")
     until(lambda: held.id in [row["Id"] for row in table.sql("SHOW PROCESSLIST") if row["Command"] == "Query"])
     server = Server(table.login, "source")
     with server.session(read_timeout=2) as session:

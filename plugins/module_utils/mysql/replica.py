@@ -105,7 +105,7 @@ class ChannelPlan(object):
 
     def _password_differs(self, known):
         policy, password = self.params["update_password"], self.params.get("source_password")
-        if password is None:
+        if password is None or not (self.exists or self.wanted):
             return False
         if not self.exists or policy == "always":
             return True

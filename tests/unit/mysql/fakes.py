@@ -82,6 +82,11 @@ def _written(sets):
     return ",\n".join(parts)
 
 
+def _unquoted(literal):
+    """What a literal of a statement stands for, as text."""
+    return re.sub(r"\\(.)", r"\1", literal[1:-1]) if literal.startswith("'") else literal
+
+
 def subtract(one, other):
     first, second = _intervals(one), _intervals(other)
     return _written({uuid: numbers - second.get(uuid, set()) for uuid, numbers in first.items()})
@@ -240,6 +245,7 @@ class FakeServer:
                 {"x": int(bool(subtract(self._plain(found.group(1)), self.variables["gtid_executed"])))}
             ]),
             (r"SET (?:GLOBAL|PERSIST|SESSION|PERSIST_ONLY) \w+ ?= ?.*$", self._set),
+            (r"SET @\w+ = (.*)$", []),
             (r"RESET PERSIST (?:IF EXISTS )?(\w+)", lambda found: self.persisted.pop(found.group(1), None) and None),
             (r"KILL CONNECTION (\d+)$", lambda found: self.killed.append(int(found.group(1)))),
             (r"CALL `mysql`\.`(\w+)`\((.*)\)$", self._call),
@@ -347,8 +353,10 @@ class FakeServer:
 
     def _change(self, found):
         name = found.group(2)
-        if "Yes" in (self.channels.get(name, {}).get("Replica_IO_Running"),):
-            return error(3021, "This operation cannot be performed with a running replica io thread")
+        only_delay = re.match(r"\w+_DELAY = \d+$", found.group(1))
+        thread = "Replica_SQL_Running" if only_delay else "Replica_IO_Running"
+        if self.channels.get(name, {}).get(thread) == "Yes":
+            return error(3021, "This operation cannot be performed with a running replica thread")
         stopped = {"Replica_IO_Running": "No", "Replica_SQL_Running": "No"}
         row = self.channels.get(name) or self.channel(name, **dict(stopped, Auto_Position=0, Source_Host=""))
         for setting, value in re.findall(r"(\w+) = ('(?:[^'\\]|\\.|'')*'|[\d.]+)", found.group(1)):
@@ -361,7 +369,7 @@ class FakeServer:
             row["Get_Source_public_key"] = int(value)
         elif short in self._columns:
             if value.startswith("'"):
-                value = value[1:-1].replace("\\'", "'").replace("\\\\", "\\")
+                value = _unquoted(value)
             elif short in ("SSL", "SSL_VERIFY_SERVER_CERT"):
                 value = "Yes" if int(value) else "No"
             else:
@@ -373,7 +381,7 @@ class FakeServer:
         if name not in self.procedures:
             return error(1305, "PROCEDURE mysql.%s does not exist" % name)
         channel = ""
-        values = [one.strip().strip("'") for one in arguments.split(",")] if arguments else []
+        values = [_unquoted(one) for one in re.findall(r"'(?:[^'\\]|\\.)*'|[^', ]+", arguments)]
         if name.endswith("_for_channel"):
             channel = values.pop()
         for start, does in (
