@@ -164,6 +164,14 @@ options:
       - Most files of one part.
     type: int
     default: 2000
+  partitioner:
+    description:
+      - What walks the tree and cuts it into parts. V(auto) takes V(fpart) where it is installed on this host, with live
+        mode and C(-0), else V(walk), the one of this module, which walks with several threads.
+      - Both lists are looked through for hard links, holes and attributes, and lead to the same copy.
+    type: str
+    default: auto
+    choices: [auto, fpart, walk]
   rescan:
     description:
       - How a tree that was copied whole before is looked at. V(quick) compares it with rsyncs side by side; extended
@@ -346,7 +354,7 @@ progress:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.migration.plugins.module_utils.rsync import bulk_task
+from ansible_collections.seamless.migration.plugins.module_utils.rsync import bulk_task, fpart
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary import RsyncError
 
 
@@ -378,6 +386,7 @@ def argument_spec():
         "io_timeout": {"type": "int", "default": 60},
         "retry_for": {"type": "int", "default": 900},
         "partition_files": {"type": "int", "default": 2000},
+        "partitioner": {"type": "str", "default": "auto", "choices": list(fpart.CHOICES)},
         "rescan": {"type": "str", "default": "quick", "choices": ["quick", "full"]},
         "dest_free_bytes": {"type": "int"},
         "dest_free_inodes": {"type": "int"},

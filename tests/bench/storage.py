@@ -147,7 +147,7 @@ class Bench:
     def _task(self, src, dest, name, **more):
         params = {key: bulk.DEFAULTS[key] for key in (
             "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "frozen", "password_file", "rsh", "nice",
-            "ionice_class", "ionice_level", "io_timeout", "retry_for", "partition_files", "rescan",
+            "ionice_class", "ionice_level", "io_timeout", "retry_for", "partition_files", "partitioner", "rescan",
             "dest_free_bytes", "dest_free_inodes")}
         params.update(src=str(src), dest=dest, job=name, state="done", mode="full", files_from=None,
                       workers=self.options.workers, read_ahead=self.options.read_ahead, bwlimit_kib_per_s=None,

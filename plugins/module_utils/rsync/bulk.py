@@ -20,6 +20,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
     binary,
     delta,
     exit_codes,
+    fpart,
     output,
     partitions,
     patterns,
@@ -44,7 +45,7 @@ DEFAULTS = {
     "acls": True, "sparse": True, "delete": False, "max_delete": 1000, "sentinel": None, "frozen": False, "nice": 0,
     "ionice_class": None, "ionice_level": 4, "password_file": None, "rsh": None, "io_timeout": 60, "retry_for": 900,
     "dest_free_bytes": None, "dest_free_inodes": None, "partition_files": 2000, "partition_bytes": 256 << 20,
-    "rescan": "quick", "rsync_path": None,
+    "rescan": "quick", "rsync_path": None, "partitioner": "auto",
 }
 # A change of one of these makes an unfinished run useless.
 IDENTITY = ("src", "dest", "exclude", "hard_links", "xattrs", "acls")
@@ -260,9 +261,9 @@ class Engine:
     def _walk(self):
         """Cut the tree into lists and copy those that are ready meanwhile."""
         self._start_ahead()
-        self.walk = partitions.Walk(self.spec["src"], self._store(), self.patterns,
-                                    attributes=self.spec["xattrs"] or self.spec["acls"],
-                                    hard_links=self.spec["hard_links"])
+        crawler = fpart.crawler(self.spec["partitioner"])
+        self.walk = crawler(self.spec["src"], self._store(), self.patterns,
+                            attributes=self.spec["xattrs"] or self.spec["acls"], hard_links=self.spec["hard_links"])
         self.walk.start()
         try:
             self.run_until_empty(self._walking)

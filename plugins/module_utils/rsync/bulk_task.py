@@ -4,7 +4,14 @@
 import os
 import stat
 
-from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, bulk, delta, job, patterns
+from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
+    binary,
+    bulk,
+    delta,
+    fpart,
+    job,
+    patterns,
+)
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary import RsyncError
 
 HOME = job.HOME
@@ -15,7 +22,7 @@ _NOTHING = {"files": 0, "bytes": 0, "created": 0, "deleted": 0, "vanished": 0, "
 # Options that go into the spec of a job as they are.
 _PLAIN = ("read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
           "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
-          "partition_files", "rescan", "dest_free_bytes", "dest_free_inodes")
+          "partition_files", "partitioner", "rescan", "dest_free_bytes", "dest_free_inodes")
 # (option, least, most)
 _RANGES = (("workers", 1, 64), ("read_ahead", 0, 256), ("nice", 0, 19), ("ionice_level", 0, 7),
            ("io_timeout", 1, 86400), ("retry_for", 0, 10**7), ("partition_files", 1, 10**7), ("max_delete", -1, 10**12),
@@ -147,6 +154,7 @@ class Task:
             return self._would(spec)
         binary.read_sentinel(spec["src"], spec["sentinel"])
         self._check_password()
+        fpart.crawler(spec["partitioner"])
         spec["fresh"] = self._is_fresh(spec)
         return self._begin(spec)
 

@@ -241,7 +241,7 @@ class Walk:
     def _visit(self, folder):
         path = os.path.join(self.root, folder) if folder else self.root
         try:
-            special = self.attributes and _has_attributes(path)
+            special = self.attributes and has_attributes(path)
             with os.scandir(path) as entries:
                 while not self.stop:
                     chunk = []
@@ -286,7 +286,7 @@ class Walk:
             return OTHER
         if status.st_blocks * 512 < status.st_size and status.st_size >= 65536:
             return SPARSE
-        if special or (self.attributes and _has_attributes(entry.path)):
+        if special or (self.attributes and has_attributes(entry.path)):
             return ATTRIBUTES
         return PLAIN
 
@@ -311,7 +311,7 @@ class Walk:
                 self._ready.notify_all()
 
 
-def _has_attributes(path):
+def has_attributes(path):
     """Whether a path has extended attributes; ACLs are among them."""
     try:
         return bool(os.listxattr(path, follow_symlinks=False))

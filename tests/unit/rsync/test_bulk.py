@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -11,7 +12,15 @@ import threading
 import time
 
 import pytest
-from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, bulk, job, partitions, patterns
+from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
+    binary,
+    bulk,
+    delta,
+    fpart,
+    job,
+    partitions,
+    patterns,
+)
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.bulk_task import Task
 from loopback_daemon import Daemon
 
@@ -86,7 +95,7 @@ class Copy:
         }
         for name in ("read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
                      "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
-                     "rescan", "dest_free_bytes", "dest_free_inodes"):
+                     "rescan", "dest_free_bytes", "dest_free_inodes", "partitioner"):
             self.params[name] = bulk.DEFAULTS[name]
         self.params.update(workers=4, partition_files=40, sentinel=".seamless-sentinel")
         self.params.update(options)
@@ -229,6 +238,65 @@ def test_the_cores_of_the_host_decide_how_many_rsyncs_run_when_nobody_says(copy,
     assert [bulk.workers_for(cores) for cores in (1, 2, 64)] == [2, 3, 16]
 
 
+# --- fpart ---
+
+
+@pytest.mark.parametrize("excluded", [[], ["/d3", "f1*", "/d1/e1/"]])
+def test_fpart_and_the_walk_of_our_own_lead_to_the_same_lists(tmp_path, src, excluded):
+    lists = {}
+    for choice in ("fpart", "walk"):
+        folder = tmp_path / choice
+        folder.mkdir()
+        store = partitions.Store(str(folder), 40, 1 << 30, lambda _partition: None)
+        walk = fpart.crawler(choice)(str(src), store, patterns.Patterns(excluded))
+        walk.start()
+        walk.join()
+        assert walk.finished, walk.error
+        assert walk.unreadable == []
+        lists[choice] = sorted((partition.kind, path) for partition in partitions.read_index(str(folder))
+                               for path in delta.read_list(store.path(partition.number)))
+        lists[choice].append((walk.files, walk.directories, walk.bytes, walk.blocks_bytes))
+    assert lists["fpart"] == lists["walk"]
+    assert len(lists["fpart"]) > 100
+
+
+@pytest.mark.parametrize("choice", ["fpart", "walk"])
+def test_a_copy_keeps_everything_whoever_cuts_the_tree(tmp_path, src, dest, choice):
+    Copy(tmp_path, src, dest, partitioner=choice).run()
+    assert manifest(src) == manifest(dest)
+
+
+def test_what_fpart_cannot_read_fails_the_copy(copy, src, monkeypatch, tmp_path):
+    liar = tmp_path / "fpart"
+    liar.write_text("#!/bin/sh\necho './d1: Input/output error' >&2\nexec %s \"$@\"\n" % shutil.which("fpart"))
+    liar.chmod(0o755)
+    monkeypatch.setattr(fpart, "program", lambda: str(liar))
+    with pytest.raises(binary.RsyncError, match="Input/output error"):
+        copy.run()
+
+
+def test_an_fpart_that_dies_fails_the_copy_and_the_walk_of_our_own_goes_on(copy, src, dest, monkeypatch, tmp_path):
+    dead = tmp_path / "fpart"
+    dead.write_text("#!/bin/sh\nkill -9 $$\n")
+    dead.chmod(0o755)
+    monkeypatch.setattr(fpart, "program", lambda: str(dead))
+    with pytest.raises(binary.RsyncError, match="Use the partitioner walk"):
+        copy.run()
+    copy.run(partitioner="walk")
+    assert manifest(src) == manifest(dest)
+
+
+def test_an_fpart_that_is_not_there_or_cannot_do_it_is_told_or_passed_over(copy, src, dest, monkeypatch, tmp_path):
+    for text in (None, "#!/bin/sh\necho an old one\n"):
+        if text:
+            (tmp_path / "fpart").write_text(text)
+            (tmp_path / "fpart").chmod(0o755)
+        monkeypatch.setattr(fpart.command, "which", lambda _name, old=text: str(tmp_path / "fpart") if old else None)
+        assert fpart.crawler("auto") is partitions.Walk
+        with pytest.raises(binary.RsyncError, match="option partitioner"):
+            fpart.crawler("fpart")
+
+
 # --- the remote shell ---
 
 
@@ -335,7 +403,7 @@ def test_a_killed_engine_is_noticed_and_goes_on(copy, big, dest):
 
 def test_a_copy_killed_while_it_still_counts_goes_on(copy, big, dest, monkeypatch):
     monkeypatch.setattr(partitions.Walk, "_visit", lambda self, folder: time.sleep(30))
-    copy.run("started")
+    copy.run("started", partitioner="walk")
     copy.wait(lambda answer: answer["progress"].get("phase") == "copying")
     copy.kill()
     monkeypatch.undo()
