@@ -35,8 +35,9 @@ options:
       - V(arrived) writes a row and waits for it.
       - V(absent) drops the schema C(seamless_migration) on O(source), with all that the migration has written there,
         and waits until O(target), when it follows O(source), has executed that and all before it.
+      - V(drained) writes nothing, and waits until O(target) has executed all that O(source) has by now.
     type: str
-    choices: [arrived, absent]
+    choices: [arrived, absent, drained]
     default: arrived
   timeout:
     description:
@@ -83,32 +84,38 @@ def argument_spec():
     return {
         "source": {"type": "dict", "required": True, "options": endpoint_spec()},
         "target": {"type": "dict", "required": True, "options": endpoint_spec()},
-        "state": {"type": "str", "choices": ["arrived", "absent"], "default": "arrived"},
+        "state": {"type": "str", "choices": ["arrived", "absent", "drained"], "default": "arrived"},
         "timeout": {"type": "int", "default": 60},
     }
 
 
 def prove(source, target, params, check_mode):
-    """Send a row, or remove them all. Returns the result. Raises MySQLMigrationError."""
+    """Send a row, wait, or remove them all. Returns the result. Raises MySQLMigrationError."""
     with source.session() as left, target.session() as right:
         source.identify(left)
         target.identify(right)
-        if params["state"] == "absent":
-            return remove(left, right, params["timeout"], check_mode)
-        if check_mode:
-            return {"changed": True}
-        return {"changed": True, "ms": canary.await_row(right, canary.send(left), params["timeout"])}
+        if params["state"] == "arrived":
+            return send(left, right, params["timeout"], check_mode)
+        changed = params["state"] == "absent" and canary.exists(left)
+        if changed and not check_mode:
+            left.run("DROP SCHEMA " + canary.SCHEMA)
+        if not check_mode:
+            drain(left, right, params["timeout"])
+        return {"changed": changed}
 
 
-def remove(left, right, timeout, check_mode):
-    """Drop the schema where it is, and wait for the other. Returns the result. Raises MySQLMigrationError."""
-    changed = canary.exists(left)
-    if changed and not check_mode:
-        left.run("DROP SCHEMA " + canary.SCHEMA)
-    if not check_mode and not canary.arrived(left, right, timeout):
+def send(left, right, timeout, check_mode):
+    """Write a row and wait for it. Returns the result. Raises MySQLMigrationError."""
+    if check_mode:
+        return {"changed": True}
+    return {"changed": True, "ms": canary.await_row(right, canary.send(left), timeout)}
+
+
+def drain(left, right, timeout):
+    """Wait until the other server, if it follows, has executed everything. Raises MySQLMigrationError."""
+    if not canary.arrived(left, right, timeout):
         raise MySQLMigrationError(
-            "Failed to remove the canaries: %s has not executed what %s did within %d s: %s. Mend its channel, then "
-            "run again."
+            "Failed to see on %s what %s did within %d s: %s. Mend its channel, then run again."
             % (
                 right.server.where,
                 left.server.where,
@@ -116,7 +123,6 @@ def remove(left, right, timeout, check_mode):
                 "; ".join(canary.problems_of_channels(right)) or "its channel says that it runs",
             )
         )
-    return {"changed": changed}
 
 
 def main():

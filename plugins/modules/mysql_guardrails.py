@@ -23,8 +23,8 @@ options:
   phase:
     description:
       - V(before) when nothing replicates yet and the target may be empty.
-      - V(replicating) when the channel from source to target runs. Then accounts, events, errant transactions, the
-        fence of the target and what the source has purged are looked at as well.
+      - V(replicating) when the channel from source to target runs. Then accounts, events, errant transactions, both
+        channels, the fence of the target and what the source has purged are looked at as well.
     type: str
     choices: [before, replicating]
     default: before
@@ -238,6 +238,7 @@ def look(params, servers):
             "ssl": params["replication_ssl"],
             "public_key": params["replication_public_key"],
             "replicas": replicas,
+            "channels": replicating,
             "errant": gtid.subtract(left, executed, gtid.executed(left)) if replicating else "",
             "missing": gtid.subtract(right, gtid.purged(left), executed) if replicating else "",
         }

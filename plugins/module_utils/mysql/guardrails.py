@@ -32,7 +32,8 @@ def findings(source, target, options):
     source, target: facts of both servers, see guardrail_facts.facts().
     options: {"phase", "retention_hours" (wanted), "fence_exempt" (accounts that may write through a fence), "own_users"
     (of the migration), "ssl" and "public_key" (how the channel connects), "replicas" (list of what look_at_replica
-    told), "errant", "missing" (GTID sets as text, empty where nothing replicates yet)}.
+    told), "channels" (whether both must run by now), "errant", "missing" (GTID sets as text, empty where nothing
+    replicates yet)}.
     Returns a list of gates, see gate().
     """
     gates = [
@@ -65,6 +66,8 @@ def findings(source, target, options):
             purge_distance(options["missing"]),
             errant(options["errant"]),
         ]
+    if options.get("channels"):
+        gates += [channel("forward_channel", target, source), channel("reverse_channel", source, target)]
     return gates
 
 
@@ -218,6 +221,14 @@ def delay(source, target):
             if channel.get("delay"):
                 problems.append("channel '%s' of the %s is delayed by %d s" % (channel["name"], side, channel["delay"]))
     return gate("delay", problems, "Set the delay to 0: the drain would wait it out")
+
+
+def channel(name, follower, leader):
+    """Whether one server follows the other at this moment."""
+    found = [one for one in follower["channels"] if one["source_uuid"] == leader["uuid"]]
+    problems = ["there is no channel from %s" % leader["uuid"]] if not found else []
+    problems += ["channel '%s' does not run" % one["name"] for one in found if not one["running"]]
+    return gate(name, problems, "Run mysql_replicate, and read what it says about the channel")
 
 
 def retention(source, target, wanted_hours, phase):
