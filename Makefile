@@ -30,7 +30,7 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: venv ## Move a storage server under load on machines of its own, and back; prints what was lost and how long it took
+demo: venv ## Move a storage server and a database under load, and back; prints what was lost and how long it took
 	@python lab/demo.py
 
 .PHONY: test
@@ -64,6 +64,19 @@ molecule: venv ## The stories on real hosts; S=name for one of them
 .PHONY: bench-storage
 bench-storage: venv ## Time the copy, the delta and the others' tools, side by side
 	@python tests/bench/storage.py
+
+# How many switchovers of each kind the bench makes, how many faults the chaos, and where its dice begin.
+ROUNDS ?= 10
+RUNS ?= 100
+SEED ?= 1
+
+.PHONY: bench-mysql
+bench-mysql: venv ## Time the switchover, the comparison and the seed against the usual ways
+	@python tests/bench/mysql.py --rounds '$(ROUNDS)'
+
+.PHONY: chaos-mysql
+chaos-mysql: venv ## Switch a database under random faults, RUNS=100 times, with the dice of SEED=1
+	@python tests/chaos/mysql.py --seed '$(SEED)' --runs '$(RUNS)'
 
 .PHONY: build
 build: venv ## The collection as a tarball in build/, installed once to see that it works
