@@ -34,7 +34,8 @@ class Scene:
         self.hosts = {"source": pair.source.name, "target": pair.target.name}
         self.options = {
             "migration": "chaos%d" % number, "journal_path": str(self.journal), "reach_timeout": 15,
-            "canary_timeout": 20, "lag_timeout": 30, "lag_limit_ms": 1000, "long_transactions_timeout": 15, "long_transaction_s": 5,
+            "canary_timeout": 20, "lag_timeout": 30, "lag_limit_ms": 1000, "long_transactions_timeout": 15,
+            "long_transaction_s": 5,
             "long_transactions": dice.choice(["wait", "kill", "fail"]), "budget_ms": dice.choice([2000, 10000]),
             "hooks": dict(NO_HOOKS, switch=dice.choice([[], [], [["/bin/false"]], [["/bin/sleep", "60"]]])),
             "hook_timeout": 3, **endpoints(pair),
