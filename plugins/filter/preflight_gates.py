@@ -37,6 +37,10 @@ options:
     description: How far, in seconds, the clocks may be apart.
     type: float
     default: 2.0
+  clock_slack:
+    description: Seconds within which both clocks were read.
+    type: float
+    default: 0.0
   reserve_percent:
     description: How much more space than now must be free on the target.
     type: int
@@ -59,10 +63,11 @@ _value:
 from ansible_collections.seamless.migration.plugins.module_utils.storage.preflight import preflight_gates
 
 
-def _filter(source, target, trees, *, writers=(), clock_tolerance=2.0, reserve_percent=5):
+def _filter(source, target, trees, *, writers=(), clock_tolerance=2.0, clock_slack=0.0, reserve_percent=5):
     options = {
         "writers": list(writers),
         "clock_tolerance": float(clock_tolerance),
+        "clock_slack": float(clock_slack),
         "reserve_percent": int(reserve_percent),
     }
     return preflight_gates(source, target, trees, options)

@@ -28,7 +28,7 @@ def preflight_gates(source, target, trees, options):
         inodes(pairs),
         rsync_versions(source["host"], target["host"]),
         accounts(source["host"], target["host"]),
-        clocks(source["host"], target["host"], options["clock_tolerance"]),
+        clocks(source["host"], target["host"], options["clock_tolerance"], options["clock_slack"]),
         writers(source["host"], target["host"], options["writers"]),
     ]
 
@@ -140,10 +140,12 @@ def accounts(source, target):
     return gate("accounts", problems, "Give the accounts equal numbers; ownership moves by number")
 
 
-def clocks(source, target, tolerance):
-    apart = abs(source["clock"] - target["clock"])
-    problems = ["the clocks are %.1f s apart" % apart] if apart > tolerance else []
-    return gate("clocks", problems, "Let both hosts take their time from the same server", {"seconds": round(apart, 3)})
+def clocks(source, target, tolerance, slack):
+    """The clocks were read at most `slack` seconds after each other: that much says nothing."""
+    apart = max(0.0, abs(source["clock"] - target["clock"]) - slack)
+    problems = ["the clocks are at least %.1f s apart" % apart] if apart > tolerance else []
+    evidence = {"seconds": round(apart, 3), "read_within": round(slack, 3)}
+    return gate("clocks", problems, "Let both hosts take their time from the same server", evidence)
 
 
 def writers(source, target, names):

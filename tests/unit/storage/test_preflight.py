@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.storage.preflight import preflight_gates
 
 TREES = [{"name": "data", "source": "/srv/files", "target": "/srv/new"}]
-OPTIONS = {"writers": ["upload.service"], "clock_tolerance": 2.0, "reserve_percent": 5}
+OPTIONS = {"writers": ["upload.service"], "clock_tolerance": 2.0, "clock_slack": 0.5, "reserve_percent": 5}
 
 
 def side(path):
@@ -80,6 +80,11 @@ def test_a_gate_fails_and_says_why(name, words, change):
     problems = failed(change)
     assert list(problems) == [name]
     assert words in problems[name][0]
+
+
+def test_the_time_between_two_readings_of_a_clock_is_no_difference():
+    assert failed(lambda s, t: t["host"].update(clock=1002.4)) == {}
+    assert list(failed(lambda s, t: t["host"].update(clock=1002.6))) == ["clocks"]
 
 
 def test_a_tree_that_must_be_a_mount_point_is_refused_when_it_is_not():
