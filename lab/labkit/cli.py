@@ -77,14 +77,14 @@ def _judge(kit, arguments):
 def _mysql_seed(arguments):
     lab = Lab(arguments.name)
     started = time.monotonic()
-    made = mysql_data.seed(lab, arguments.host or mysql_data.sides(lab)[0], arguments.rows, arguments.width)
+    made = mysql_data.seed(lab, arguments.host or mysql_data.writable(lab), arguments.rows, arguments.width)
     machine.say("%d rows in %.1f s" % (made, time.monotonic() - started))
 
 
 def _mysql_writers(arguments):
     lab = Lab(arguments.name)
     if arguments.what == "start":
-        mysql_data.make_tables(lab, mysql_data.sides(lab)[0])
+        mysql_data.make_tables(lab, mysql_data.writable(lab))
         names = mysql_data.start_writers(
             lab,
             arguments.connections,
@@ -170,7 +170,7 @@ def _add_mysql(command):
     seed = command("mysql-seed", _mysql_seed, "fill the table that the writers leave alone")
     seed.add_argument("--rows", type=int, default=50_000)
     seed.add_argument("--width", type=int, default=200, help="bytes of text in a row")
-    seed.add_argument("--host", help="default: the old server")
+    seed.add_argument("--host", help="default: the server that takes writes")
     writers = command("mysql-writers", _mysql_writers, "start, stop, pause, resume or look at the database's writers")
     writers.add_argument("what", choices=["start", "stop", "pause", "resume", "status"])
     writers.add_argument("--connections", type=int, default=4)

@@ -58,6 +58,17 @@ def sides(lab):
     return found
 
 
+def writable(lab):
+    """The first server of the lab that takes writes.
+
+    :raises LabError: when none does
+    """
+    for host in sides(lab):
+        if mysql.sql(lab, host, "SELECT @@global.read_only").strip() == "0":
+            return host
+    raise LabError("No server of lab %s takes writes" % lab.name)
+
+
 def make_tables(lab, host):
     """Make the application's tables on a server, as the application would."""
     mysql.sql(lab, host, ";\n".join(mysql_shop.STATEMENTS) + ";\n")

@@ -55,7 +55,7 @@ def forget(lab, host):
         path.unlink(missing_ok=True)
 
 
-def wait_for(lab, host, timeout=60):
+def wait_for(lab, host, timeout=180):
     """Wait until a host's SSH server greets.
 
     :raises LabError: when it does not within timeout seconds.
