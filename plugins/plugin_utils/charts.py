@@ -12,7 +12,7 @@ import time
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 1000, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 16, 14, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 44, 14, 30
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 # Classes of the page's style sheet, one for each line.
 LINES = ("one", "two", "three", "four")

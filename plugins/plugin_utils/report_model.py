@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.seamless.migration.plugins.module_utils import journal
-from ansible_collections.seamless.migration.plugins.plugin_utils.words import epoch
+from ansible_collections.seamless.migration.plugins.plugin_utils.words import epoch, stage
 
 # Steps of a freeze or switchover before which people can still write.
 _BEFORE = {"other_side", "live_sync", "approach", "deadman", "lift_throttle", "open_files"}
@@ -97,6 +97,9 @@ class Model:
     def _on_started(self, event, data):
         if event.get("step") is not None or event.get("host") is not None:
             return
+        attempt = self.attempt
+        if attempt and attempt["stage"] == event.get("stage") and attempt["run"] == len(self.runs):
+            return  # the same run told it for each of its hosts
         self._interrupt("it did not end, and another run began")
         self.attempts.append(
             {
@@ -107,6 +110,7 @@ class Model:
                 "state": "running",
                 "seconds": None,
                 "user": self.user,
+                "run": len(self.runs),
                 "plays": [],
                 "faults": [],
                 "gates": [],
@@ -396,7 +400,7 @@ def verdict(model):
     if last is None:
         return _said("Nothing yet", "calm", "The journal holds no stage.")
     if last["state"] == "running":
-        return _said("In progress", "busy", "The stage %s is going on." % last["stage"])
+        return _said("In progress", "busy", "%s is going on." % stage(last["stage"]))
     window = model.windows[-1] if model.windows else None
     if window and window["state"] == "open":
         text = "A run ended while nobody could write. Start %s again: it goes on, or puts everything back."
@@ -419,13 +423,10 @@ def _ended(last, window, side):
 
 def _stopped(last, window, side):
     how = "failed" if last["state"] == "failed" else "was interrupted"
-    text = "%s %s. The %s takes the writes." % (last["stage"], how, side)
+    what = stage(last["stage"])
+    text = "%s %s. The %s takes the writes." % (what, how, side)
     if window and window["state"] == "undone" and window["stage"] == last["stage"]:
-        text = "%s %s and its freeze was put back. The %s takes the writes, nothing is lost." % (
-            last["stage"],
-            how,
-            side,
-        )
+        text = "%s %s and its freeze was put back. The %s takes the writes, nothing is lost." % (what, how, side)
     return _said("Failed" if last["state"] == "failed" else "Interrupted", "bad", text)
 
 

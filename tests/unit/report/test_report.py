@@ -254,3 +254,10 @@ def test_a_page_is_written_in_one_step_and_only_when_it_differs(tmp_path):
     assert pages.differs(path, "a") and pages.written(path, "a")
     assert not pages.differs(path, "a") and not pages.written(path, "a")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.html"]
+
+
+def test_a_stage_that_one_run_tells_for_each_host_is_one_stage():
+    story = stories.Story().begin("storage_copy").say("started").wait(2).end()
+    assert [attempt["state"] for attempt in Model(story.events).attempts] == ["done"]
+    again = stories.Story().begin("storage_copy").begin("storage_copy").end()
+    assert [attempt["state"] for attempt in Model(again.events).attempts] == ["interrupted", "done"]
