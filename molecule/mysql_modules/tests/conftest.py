@@ -105,6 +105,14 @@ class Node:
         self.climb("ON")
         self.sql("RESET BINARY LOGS AND GTIDS")
 
+    def reset_endpoint(self):
+        """The same for an endpoint of RDS, whose administrator may not: no channel, open, no GTIDs, no schema."""
+        self.await_up()
+        self.root("STOP REPLICA; RESET REPLICA ALL; SET GLOBAL super_read_only = 0; SET GLOBAL read_only = 0")
+        self.root("SET SESSION sql_log_bin = 0; DROP DATABASE IF EXISTS d; RESET BINARY LOGS AND GTIDS")
+        self.root("SET SESSION sql_log_bin = 0; DROP PROCEDURE IF EXISTS mysql.rds_set_read_only")
+        self.root("UPDATE mysql.rds_configuration SET value = NULL WHERE name = 'binlog retention hours'")
+
     def end_clients(self):
         """End all that an earlier test may have left behind."""
         for row in self.sql(
@@ -217,6 +225,13 @@ def old(nodes):
 def new(nodes):
     nodes["mysql_new"].reset()
     return nodes["mysql_new"]
+
+
+@pytest.fixture(params=["mysql_rds_old", "mysql_rds_new"])
+def endpoint(request, nodes):
+    """An endpoint of RDS with the names of 8.0, and one with those of 8.4."""
+    nodes[request.param].reset_endpoint()
+    return nodes[request.param]
 
 
 @pytest.fixture
