@@ -127,7 +127,7 @@ class Guest:
         return [PROGRAM, *disks] + [
             "root=/dev/ubda", "rw", "mem=%dM" % MEMORY_MIB, "umid=%s" % self.host,
             "uml_dir=%s" % self.pid_file.parent,
-            "vec0:transport=tap,ifname=%s,depth=128,mac=%s" % (self.tap, network.hardware(address)),
+            "vec0:transport=tap,ifname=%s,depth=128,gro=1,mac=%s" % (self.tap, network.hardware(address)),
             "con=null", "con0=null,fd:1", "quiet", "systemd.show_status=0",
             "systemd.hostname=%s" % self.host.replace("_", "-"),
             "lab.address=%s/%d" % (address, subnet.prefixlen), "lab.gateway=%s" % subnet[1],
