@@ -30,7 +30,7 @@ FENCE = "SET PERSIST super_read_only = 1"
 OPEN = "SET PERSIST super_read_only = 0, PERSIST read_only = 0"
 TABLES = (
     "CREATE SCHEMA IF NOT EXISTS shop",
-    "CREATE TABLE shop.orders (writer INT NOT NULL, n BIGINT NOT NULL, at DATETIME(6) NOT NULL, PRIMARY KEY (writer, n))",
+    "CREATE TABLE shop.orders (writer INT, n BIGINT, at DATETIME(6) NOT NULL, PRIMARY KEY (writer, n))",
     "CREATE TABLE shop.stock (id INT NOT NULL PRIMARY KEY, amount BIGINT NOT NULL)",
     "INSERT INTO shop.stock VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)",
 )
@@ -38,12 +38,28 @@ UNREACHABLE = (pymysql.err.MySQLError, OSError)
 
 
 class Node:
-    """One server. login: dict of its options. application: user and password of the application."""
+    """One server. host: its name in the lab. login: dict of its options. application: user and password. ssh: argv."""
 
-    def __init__(self, name, login, application):
-        self.name = name
-        self.login = login
-        self.application = application
+    def __init__(self, host, variables, inventory):
+        self.host = host
+        self.name = host.rpartition("_")[2]
+        self.login = variables["lab_mysql"][host]
+        self.application = variables["lab_mysql_application"]
+        common = inventory["all"]["vars"]
+        self.lab = common["lab_name"]
+        self.ssh = ["ssh", "-F", "none", "-i", common["ansible_ssh_private_key_file"]]
+        self.ssh += common["ansible_ssh_common_args"].split() + ["root@" + self.login["login_host"]]
+
+    def shell(self, line):
+        """Run a line of shell on the host. Returns its output."""
+        done = subprocess.run(self.ssh + [line], check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def lab_does(self, verb):
+        """Let the lab do something to the host: cut, mend, kill, start."""
+        argv = [sys.executable, str(ROOT / "lab" / "lab"), verb, "--name", self.lab, self.host]
+        subprocess.run(argv, check=True, capture_output=True, timeout=120)
 
     def connect(self, user=None, password=None, **more):
         """A connection as administrator, or as somebody else."""
@@ -96,16 +112,22 @@ class Node:
 
 
 class Bed:
-    """Both servers. variables: content of the lab's mysql.yml. folder: for journals and logs."""
+    """Both servers of a lab. lab: its folder. folder: for journals and logs."""
 
-    def __init__(self, variables, folder):
-        application = variables["lab_mysql_application"]
+    def __init__(self, lab, folder):
+        variables = self._read(Path(lab) / "mysql.yml")
+        inventory = self._read(Path(lab) / "inventory.yml")
         self.replication = variables["migration_mysql"]["replication"]
-        self.old = Node("old", variables["lab_mysql"]["mysql_old"], application)
-        self.new = Node("new", variables["lab_mysql"]["mysql_new"], application)
+        self.old = Node("mysql_old", variables, inventory)
+        self.new = Node("mysql_new", variables, inventory)
         self.nodes = (self.old, self.new)
         self.folder = Path(folder)
         self.journal = self.folder / "faults.jsonl"
+
+    @staticmethod
+    def _read(path):
+        """A file that the lab wrote: JSON after a line of comment."""
+        return json.loads(path.read_text(encoding="utf-8").partition("\n")[2])
 
     # --- a known state ----------------------------------------------------------------------------------------------
 
@@ -185,9 +207,10 @@ class Bed:
             "forward_channel": FORWARD,
             "reverse_channel": REVERSE,
             # two cores carry both servers, their writers and the test
-            "lag_limit_ms": 1000,
+            "lag_limit_ms": 3000,
             "lag_samples": 2,
-            "budget_ms": 30000,
+            "lag_timeout": 180,
+            "budget_ms": 10000,
             "reach_timeout": 90,
             "canary_timeout": 60,
         }
@@ -274,7 +297,7 @@ class Writers:
     acknowledged: list of (moment, node, writer, n), the moment as its server has it.
     """
 
-    def __init__(self, bed, clients=4, pause=0.002):
+    def __init__(self, bed, clients=2, pause=0.02):
         self.bed = bed
         self.clients = clients
         self.pause = pause

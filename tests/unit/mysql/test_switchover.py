@@ -61,7 +61,8 @@ def test_the_steps_come_in_the_order_of_the_table(pair):
     assert is_switched(pair, result)
     assert names(result) == [
         "guardrails", "reverse_channel", "canary_table", "low_lag", "quiet", "pause", "fence", "read_back",
-        "final_gtid", "drain", "proof", "commit", "open_target", "canary", "switch", "canary_back", "events", "forward_channel",
+        "final_gtid", "drain", "proof", "commit", "open_target", "canary", "switch", "canary_back", "events",
+        "forward_channel",
     ]  # fmt: skip
     assert result["window_ms"] > 0
     assert result["gtid"] == OLD + ":1-10"

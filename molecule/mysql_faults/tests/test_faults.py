@@ -1,0 +1,560 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever breaks during a switchover: never two writers, nothing that was acknowledged lost, and a way on.
+
+Every test begins with both servers in a known state, breaks real things, and ends with the same verdict.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pymysql
+import pytest
+from bed import FENCE, FORWARD, OPEN, REVERSE, ROOT, UNREACHABLE, Bed, Writers
+
+LAB = os.environ.get("FAULTS_LAB", "mol-" + os.environ.get("MOLECULE_SCENARIO_NAME", "mysql_faults"))
+BEFORE_COMMIT = (
+    "guardrails.done", "reverse_channel.done", "canary_table.done", "low_lag.done", "quiet.done", "fence", "fence.done",
+    "read_back.done", "final_gtid.done", "drain.done", "proof.done",
+)  # fmt: skip
+AFTER_COMMIT = (
+    "commit.done", "unfence_target", "open_target.done", "canary.done", "switch.done", "canary_back.done",
+    "events.done", "forward_channel.done",
+)  # fmt: skip
+POINTS = BEFORE_COMMIT + AFTER_COMMIT
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    return Bed(ROOT / "build" / "lab" / LAB, tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture
+def bed(servers):
+    servers.reset()
+    return servers
+
+
+def verdict(bed, writers, *turns):
+    """Who took the writes, in this order and never two at once; and nothing lost. turns: names of servers."""
+    writers.wait_for_writes()
+    writers.stop()
+    assert writers.owners() == list(turns)
+    last = bed.old if turns[-1] == "old" else bed.new
+    assert writers.lost_on(last) == []
+    assert last.fenced() is False
+    assert (bed.new if last is bed.old else bed.old).fenced() is True
+    durable = "SELECT CONCAT(@@GLOBAL.innodb_flush_log_at_trx_commit, '/', @@GLOBAL.sync_binlog)"
+    assert bed.new.value(durable) == "1/1"
+    return True
+
+
+def put_back(result):
+    """Whether the module says that all is as before."""
+    assert result["failed"], result
+    assert "Everything was put back as it was" in result["msg"] or "Nothing was changed" in result["msg"], result["msg"]
+    return True
+
+
+def switched(result):
+    assert not result["failed"], result["msg"]
+    assert (result["state"], result["committed"], result["complete"]) == ("target_open", True, True)
+    return True
+
+
+def paused(bed, point, **more):
+    """The module, waiting at a point."""
+    process = bed.start(pause=[point], **more)
+    assert process.wait_at(point), process.end()
+    return process
+
+
+# --- the plain way -------------------------------------------------------------------------------------------------
+
+
+def test_writes_move_and_come_back_and_none_is_lost(bed):
+    with Writers(bed) as writers:
+        assert switched(bed.switch())
+        writers.wait_for_writes(100)
+        bed.follow(bed.new, bed.old, FORWARD)
+        assert switched(bed.switch(back=True))
+        assert verdict(bed, writers, "old", "new", "old")
+    assert writers.gaps_ms()
+    bed.follow(bed.old, bed.new, REVERSE)
+    bed.wait_for(bed.new, bed.old)
+    assert writers.lost_on(bed.new) == []
+
+
+def test_a_second_run_changes_nothing(bed):
+    assert switched(bed.switch())
+    before = bed.journal.read_bytes()
+    assert bed.switch()["changed"] is False
+    assert bed.journal.read_bytes() == before
+
+
+def test_the_dry_run_changes_nothing_and_leaves_the_target_closed(bed):
+    with Writers(bed) as writers:
+        before = bed.new.value("SELECT @@GLOBAL.gtid_purged")
+        result = bed.switch(dry_run=True)
+        assert not result["failed"], result["msg"]
+        assert result["plan"]
+        assert bed.new.value("SELECT @@GLOBAL.gtid_purged") == before
+        assert not bed.journal.exists()
+        assert verdict(bed, writers, "old")
+
+
+def test_a_read_only_window_waits_and_is_opened(bed):
+    with Writers(bed) as writers:
+        result = bed.switch(strategy="read_only_window")
+        assert (result["failed"], result["state"]) == (False, "both_fenced")
+        assert switched(bed.switch(state="opened"))
+        assert verdict(bed, writers, "old", "new")
+
+
+def test_a_read_only_window_is_taken_back(bed):
+    with Writers(bed) as writers:
+        bed.switch(strategy="read_only_window")
+        result = bed.switch(back=True)
+        assert (result["failed"], result["recovered"]) == (False, "put_back")
+        assert verdict(bed, writers, "old")
+
+
+# --- what stands in the way of the fence -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def transaction(node, *statements):
+    """A connection of the application that has run statements and stays."""
+    link = node.app()
+    try:
+        with link.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        yield link
+    finally:
+        with contextlib.suppress(*UNREACHABLE):
+            link.close()
+
+
+IDLE = ("BEGIN", "INSERT INTO shop.orders VALUES (900, 1, SYSDATE(6))")
+
+
+@pytest.mark.parametrize("policy", ["wait", "fail"])
+def test_an_idle_transaction_with_rows_is_named_and_kept(bed, policy):
+    with Writers(bed) as writers, transaction(bed.old, *IDLE) as link:
+        time.sleep(1.2)
+        result = bed.switch(long_transactions=policy, long_transactions_timeout=2)
+        assert put_back(result)
+        assert "connection %d of app@" % link.thread_id() in result["msg"]
+        link.commit()
+        assert bed.old.value("SELECT COUNT(*) FROM shop.orders WHERE writer = 900") == 1
+        assert verdict(bed, writers, "old")
+
+
+def test_an_idle_transaction_is_ended_when_asked_and_its_rows_are_on_no_server(bed):
+    with Writers(bed) as writers, transaction(bed.old, *IDLE) as link:
+        time.sleep(1.2)
+        assert switched(bed.switch(long_transactions="kill"))
+        with pytest.raises(pymysql.err.MySQLError):
+            link.commit()
+        assert verdict(bed, writers, "old", "new")
+    assert [node.value("SELECT COUNT(*) FROM shop.orders WHERE writer = 900") for node in bed.nodes] == [0, 0]
+
+
+def test_a_prepared_branch_stops_it_and_is_never_ended(bed):
+    with Writers(bed) as writers, transaction(bed.old, "XA START 'x'", IDLE[1], "XA END 'x'", "XA PREPARE 'x'"):
+        pass
+    writers.stop()
+    result = bed.switch(long_transactions="kill", long_transactions_timeout=1)
+    assert put_back(result)
+    assert "prepared XA" in result["msg"]
+    assert len(bed.old.run("XA RECOVER")) == 1
+
+
+def test_a_branch_prepared_between_the_look_and_the_fence_is_put_back(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "fence")
+        with transaction(bed.old, "XA START 'x'", IDLE[1], "XA END 'x'", "XA PREPARE 'x'"):
+            pass
+        process.go_on("fence")
+        result = process.end()
+        assert put_back(result)
+        assert "prepared XA" in result["msg"]
+        assert verdict(bed, writers, "old")
+
+
+def test_a_branch_committed_through_the_fence_arrives_on_the_target(bed):
+    with Writers(bed) as writers:
+        process = bed.start(pause=["fence", "fence.done"])
+        assert process.wait_at("fence")
+        with transaction(bed.old, "XA START 'x'", IDLE[1], "XA END 'x'", "XA PREPARE 'x'"):
+            pass
+        process.go_on("fence")
+        assert process.wait_at("fence.done")
+        assert bed.old.fenced()
+        bed.old.run("XA COMMIT 'x'")
+        process.go_on("fence.done")
+        assert switched(process.end())
+        assert verdict(bed, writers, "old", "new")
+    assert bed.new.value("SELECT COUNT(*) FROM shop.orders WHERE writer = 900") == 1
+
+
+BLOCK = "LOCK TABLES shop.stock WRITE"
+
+
+def test_locked_tables_hold_the_fence_up_and_are_named(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "fence")
+        with transaction(bed.old, BLOCK) as link:
+            process.go_on("fence")
+            result = process.end()
+            assert put_back(result)
+            assert "connection %d of app@" % link.thread_id() in result["msg"]
+        assert verdict(bed, writers, "old")
+
+
+def test_locked_tables_are_unlocked_when_asked(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "fence", long_transactions="kill")
+        with transaction(bed.old, BLOCK):
+            process.go_on("fence")
+            assert switched(process.end())
+        assert verdict(bed, writers, "old", "new")
+
+
+def test_a_running_alter_is_ended_when_asked(bed):
+    bed.old.run("INSERT INTO shop.stock SELECT 10 + ROW_NUMBER() OVER (), 0 FROM mysql.help_keyword LIMIT 500")
+    with Writers(bed) as writers:
+        process = paused(bed, "fence", long_transactions="kill")
+        with bed.old.app() as link:
+            alter = "ALTER TABLE shop.stock ADD COLUMN slow INT DEFAULT (SLEEP(0.05)), ALGORITHM=COPY"
+            thread = threading.Thread(target=lambda: _ignore_errors(link, alter))
+            thread.start()
+            time.sleep(0.5)
+            process.go_on("fence")
+            result = process.end()
+            thread.join()
+        # whether the ALTER was ended in time or not, one of both states is whole
+        if result["failed"]:
+            assert put_back(result)
+            assert verdict(bed, writers, "old")
+        else:
+            assert verdict(bed, writers, "old", "new")
+
+
+def _ignore_errors(link, statement):
+    with contextlib.suppress(*UNREACHABLE), link.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_a_flush_behind_the_fence_is_carried_over(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "drain.done")
+        before = bed.old.value("SELECT @@GLOBAL.gtid_executed")
+        bed.old.run("FLUSH STATUS", "FLUSH TABLES")
+        assert bed.old.value("SELECT @@GLOBAL.gtid_executed") != before
+        process.go_on("drain.done")
+        assert switched(process.end())
+        assert verdict(bed, writers, "old", "new")
+    assert bed.old.value("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, '%s')" % _executed(bed.new)) == ""
+
+
+def _executed(node):
+    return node.value("SELECT @@GLOBAL.gtid_executed").replace("\n", "")
+
+
+def test_a_server_that_does_not_answer_while_the_fence_waits_never_fences_later(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "fence", lock_wait=3)
+        with transaction(bed.old, BLOCK):
+            process.go_on("fence")
+            time.sleep(1)
+            bed.old.shell("systemctl kill -s STOP mysql")
+            time.sleep(14)
+            bed.old.shell("systemctl kill -s CONT mysql")
+            result = process.end()
+        assert put_back(result)
+        time.sleep(6)
+        assert verdict(bed, writers, "old")
+
+
+# --- gates ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_lag_that_never_gets_low_is_put_back(bed):
+    with Writers(bed) as writers, bed.new.connect() as link, link.cursor() as cursor:
+        process = paused(bed, "low_lag", lag_timeout=3)
+        cursor.execute("FLUSH TABLES WITH READ LOCK")
+        process.go_on("low_lag")
+        result = process.end()
+        cursor.execute("UNLOCK TABLES")
+        assert put_back(result)
+        assert "lag did not stay below" in result["msg"]
+        assert verdict(bed, writers, "old")
+
+
+def test_a_drain_that_does_not_end_is_put_back(bed):
+    with Writers(bed) as writers, bed.new.connect() as link, link.cursor() as cursor:
+        process = paused(bed, "fence", budget_ms=3000)
+        cursor.execute("FLUSH TABLES WITH READ LOCK")
+        writers.wait_for_writes(50)
+        process.go_on("fence")
+        result = process.end()
+        cursor.execute("UNLOCK TABLES")
+        assert put_back(result)
+        assert verdict(bed, writers, "old")
+
+
+def test_a_delayed_target_is_refused(bed):
+    bed.new.run("STOP REPLICA FOR CHANNEL ''", "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 60 FOR CHANNEL ''")
+    bed.new.run("START REPLICA FOR CHANNEL ''")
+    result = bed.switch()
+    assert put_back(result)
+    assert "delay" in result["msg"]
+
+
+def test_a_filter_is_refused(bed):
+    bed.new.run("STOP REPLICA FOR CHANNEL ''")
+    bed.new.run("CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB = (nothing) FOR CHANNEL ''")
+    bed.new.run("START REPLICA FOR CHANNEL ''")
+    try:
+        result = bed.switch()
+        assert put_back(result)
+        assert "filters" in result["msg"]
+    finally:
+        bed.new.run("STOP REPLICA FOR CHANNEL ''", "CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB = () FOR CHANNEL ''")
+
+
+def test_an_errant_transaction_is_refused(bed):
+    bed.old.run("STOP REPLICA FOR CHANNEL '%s'" % REVERSE)
+    bed.new.run(OPEN, "CREATE TABLE shop.errant (id INT PRIMARY KEY)", FENCE)
+    result = bed.switch(force=["errant", "reverse_channel"])
+    assert put_back(result)
+    assert "errant" in result["msg"]
+
+
+def test_a_target_that_says_super_read_only_and_takes_writes_is_refused(bed):
+    node = bed.new
+    node.shell("echo 'super_read_only = 1' >> /etc/mysql/mysql.conf.d/zz-lab.cnf")
+    try:
+        node.run(OPEN, "RESET PERSIST super_read_only")
+        node.shell("systemctl restart mysql")
+        node.wait_until_up()
+        both = node.run("SELECT @@GLOBAL.read_only AS r, @@GLOBAL.super_read_only AS s")[0]
+        result = bed.switch()
+        assert result["failed"]
+        if both["r"] == 0:
+            assert "Both servers take writes" in result["msg"]
+        assert not bed.old.fenced()
+    finally:
+        node.shell("sed -i '/^super_read_only/d' /etc/mysql/mysql.conf.d/zz-lab.cnf && systemctl restart mysql")
+        node.wait_until_up()
+
+
+def test_the_way_back_refuses_when_its_channel_is_broken(bed):
+    assert switched(bed.switch())
+    bed.follow(bed.new, bed.old, FORWARD)
+    bed.old.run("STOP REPLICA SQL_THREAD FOR CHANNEL '%s'" % REVERSE)
+    with Writers(bed) as writers:
+        result = bed.switch(back=True, force=["forward_channel", "reverse_channel"])
+        assert put_back(result)
+        assert verdict(bed, writers, "new")
+
+
+# --- hooks and second runs -----------------------------------------------------------------------------------------
+
+
+def test_hooks_that_fail_or_hang_are_told_and_the_switch_is_tried_again(bed):
+    gate = bed.folder / "gate"
+    gate.unlink(missing_ok=True)
+    with Writers(bed) as writers:
+        for argv in (["false"], ["sleep", "1000"]):
+            assert put_back(bed.switch(hooks={"pause": [argv], "resume": [["true"]]}, hook_timeout=1))
+        hooks = {"pause": [["true"]], "resume": [["true"]], "switch": [["test", "-e", str(gate)]]}
+        result = bed.switch(hooks=hooks)
+        assert (result["failed"], result["state"], result["complete"]) == (False, "target_open", False)
+        gate.touch()
+        assert switched(bed.switch(hooks=hooks))
+        assert verdict(bed, writers, "old", "new")
+
+
+def test_of_two_switchovers_at_once_one_is_refused(bed):
+    with Writers(bed) as writers:
+        first = paused(bed, "low_lag.done")
+        for back in (False, True):
+            result = bed.switch(back)
+            assert result["failed"]
+            assert "Another switchover holds the lock" in result["msg"]
+        first.go_on("low_lag.done")
+        assert switched(first.end())
+        assert verdict(bed, writers, "old", "new")
+
+
+# --- the controller dies -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_controller_is_run_again_and_gets_to_the_end(bed, point):
+    with Writers(bed) as writers:
+        paused(bed, point).kill()
+        assert switched(bed.switch())
+        assert verdict(bed, writers, "old", "new")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_controller_is_rolled_back(bed, point):
+    with Writers(bed) as writers:
+        paused(bed, point).kill()
+        if not bed.new.run("SHOW REPLICA STATUS"):
+            bed.follow(bed.new, bed.old, FORWARD)
+        result = bed.switch(back=True)
+        assert not result["failed"], result["msg"]
+        turns = ("old",) if point in BEFORE_COMMIT else ("old", "new", "old")
+        assert verdict(bed, writers, *turns)
+
+
+# --- a server dies -------------------------------------------------------------------------------------------------
+
+
+def break_and_go_on(bed, node, point, breaks, mends, **more):
+    """Break a server while the module waits at a point, let it go on, mend the server. Returns what the module said."""
+    process = paused(bed, point, **more)
+    breaks(node)
+    process.go_on(point)
+    time.sleep(1)
+    mends(node)
+    result = process.end()
+    node.wait_until_up()
+    return result
+
+
+def after_a_fault(bed, writers, result):
+    """The module came to a whole state, or says what to do, and doing that leads there."""
+    if result["failed"]:
+        assert any(
+            words in result["msg"] for words in ("put back", "Nothing was changed", "stay", "could not be put back")
+        ), result["msg"]
+        result = bed.switch()
+    assert switched(result)
+    return verdict(bed, writers, "old", "new")
+
+
+KILL = (lambda node: node.shell("systemctl kill -s KILL mysql"), lambda node: node.wait_until_up())
+STOP = (lambda node: node.shell("systemctl stop mysql"), lambda node: node.shell("systemctl start mysql"))
+CUT = (lambda node: node.lab_does("cut"), lambda node: node.lab_does("mend"))
+SOME = ("low_lag.done", "fence.done", "proof.done", "commit.done", "open_target.done")
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("point", POINTS[2:])
+def test_a_server_whose_mysqld_is_killed(bed, side, point):
+    with Writers(bed) as writers:
+        result = break_and_go_on(bed, getattr(bed, side), point, *KILL)
+        assert after_a_fault(bed, writers, result)
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("point", SOME)
+def test_a_server_that_is_stopped_and_started(bed, side, point):
+    with Writers(bed) as writers:
+        result = break_and_go_on(bed, getattr(bed, side), point, *STOP)
+        assert after_a_fault(bed, writers, result)
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("point", SOME)
+def test_a_server_that_is_cut_off(bed, side, point):
+    with Writers(bed) as writers:
+        result = break_and_go_on(bed, getattr(bed, side), point, *CUT)
+        assert after_a_fault(bed, writers, result)
+
+
+def test_a_target_that_stays_away_leaves_nobody_writing_and_says_how_to_go_on(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "drain.done", reach_timeout=3)
+        bed.new.shell("systemctl stop mysql")
+        process.go_on("drain.done")
+        result = process.end()
+        assert result["failed"]
+        assert "Both servers stay fenced" in result["msg"]
+        assert bed.old.fenced()
+        forced = bed.switch(reach_timeout=3, force=["peer_unreachable"])
+        assert (forced["state"], forced["recovered"]) == ("source_open", "put_back")
+        writers.wait_for_writes()
+        bed.new.shell("systemctl start mysql")
+        bed.new.wait_until_up()
+        assert verdict(bed, writers, "old")
+
+
+# --- the moment of opening -----------------------------------------------------------------------------------------
+
+
+class Link:
+    """A way to a server that can be cut at the next byte that goes there: the statement arrives, its answer does not."""
+
+    def __init__(self, node):
+        self.there = (node.login["login_host"], node.login["login_port"])
+        self.cut_next = False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _address = self.listener.accept()
+                far = socket.create_connection(self.there)
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for one, other, up in ((near, far, True), (far, near, False)):
+                    threading.Thread(target=self._carry, args=(one, other, up), daemon=True).start()
+
+    def _carry(self, one, other, up):
+        with contextlib.suppress(OSError):
+            while True:
+                content = one.recv(65536)
+                if not content:
+                    break
+                other.sendall(content)
+                if up and self.cut_next:
+                    self.cut_next = False
+                    time.sleep(0.02)
+                    one.close()
+                    break
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.mark.parametrize("statement", range(1, 7))
+def test_a_connection_lost_exactly_while_the_target_is_opened(bed, statement):
+    link = Link(bed.new)
+    with Writers(bed) as writers:
+        options = bed.options()
+        options["target"].update(login_host="127.0.0.1", login_port=link.port, check_hostname=False)
+        process = paused(bed, "unfence_target", target=options["target"])
+        process.go_on("unfence_target")
+        # the first is the look at the configuration, the one that opens comes among the next
+        for _number in range(statement - 1):
+            time.sleep(0.002)
+        link.cut_next = True
+        assert switched(process.end())
+        assert verdict(bed, writers, "old", "new")
+    link.close()
+
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+
+def test_no_password_stands_in_the_journal_or_in_what_is_said(bed):
+    process = bed.start()
+    process.end()
+    said = b"".join(process.said).decode() + bed.journal.read_text(encoding="utf-8")
+    assert bed.old.login["login_password"] not in said
+    assert bed.replication["password"] not in said
+    assert bed.old.application["password"] not in Path("/proc/self/cmdline").read_text(encoding="utf-8")
