@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Switches clients with real kernels between two NFS servers, and breaks what can break. The order matters."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import testinfra
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+LAB = [str(CHECKOUT / "lab/lab")]
+NAME = "mol-nfs_modules"
+CLIENTS = ("nfs_client1", "nfs_client2")
+UNITS = ["app-writer.service", "app-holder.service"]
+LINE = "%s:/srv/files\t/mnt/files  nfs\t%s,hard,x-nobody-knows=1,noauto  0 0   # web files\n"
+
+
+@pytest.fixture(scope="module")
+def inventory(request):
+    return request.config.getoption("--ansible-inventory")
+
+
+@pytest.fixture(scope="module")
+def hosts(inventory):
+    names = ("nfs_old", "nfs_new") + CLIENTS
+    return {name: testinfra.get_host("ansible://" + name, ansible_inventory=inventory) for name in names}
+
+
+@pytest.fixture
+def module(inventory, tmp_path):
+    """Run one module of the collection on one host, or several at once. Returns its result."""
+
+    def run(host, name, check=False, **options):
+        argv = ["ansible", host, "-i", inventory, "-t", str(tmp_path), "-m", "seamless.migration." + name]
+        argv += ["-a", json.dumps(options)] + (["--check"] if check else [])
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=900)
+        made = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+        assert made, done.stdout + done.stderr
+        return made if ":" in host else made[host]
+
+    return run
+
+
+def lab(*words):
+    subprocess.run(LAB + [words[0], "--name", NAME] + list(words[1:]), check=True, timeout=600)
+
+
+def switch(module, host, server, **options):
+    options = dict({"stop_units": UNITS, "canary_user": "files", "canary_folder": "work"}, **options)
+    return module(host, "nfs_mount", path="/mnt/files", server=server, export="/srv/files", state="switched", **options)
+
+
+def source(host):
+    return host.check_output("findmnt -n -o SOURCE /mnt/files")
+
+
+def start(host, *units):
+    host.check_output("systemctl start %s" % " ".join(units or UNITS))
+    for _unused in range(100):
+        if "holding" in host.check_output("journalctl -u app-holder.service -o cat") or units:
+            return
+        time.sleep(0.5)
+    raise AssertionError("the holder does not hold")
+
+
+def test_the_administrators_exports_are_kept_and_ours_are_there(hosts):
+    for name in ("nfs_old", "nfs_new"):
+        before = hosts[name].file("/root/exports.before").content_string
+        assert hosts[name].file("/etc/exports").content_string.startswith(before + "/srv/files/my\\040files nfs-client1(")
+        exported = hosts[name].check_output("exportfs -s")
+        assert "/srv/admin  192.0.2.0/24(" in exported.replace("\t", " ").replace("/srv/admin 1", "/srv/admin  1")
+        assert "fsid=1%d" % CLIENTS.__len__() in exported or "fsid=11" in exported
+
+
+def test_lock_services_listen_on_their_ports_and_statd_runs(hosts):
+    for name in ("nfs_old", "nfs_new"):
+        listening = hosts[name].check_output("rpcinfo -p")
+        for port in ("32765", "32768", "20048"):
+            assert port in listening
+        assert hosts[name].service("rpc-statd").is_running
+
+
+def test_each_client_has_its_version_and_its_line_in_fstab_as_it_was(hosts):
+    for name, version in zip(CLIENTS, ("4.2", "3")):
+        assert "vers=" + version in hosts[name].check_output("findmnt -n -o OPTIONS /mnt/files")
+        assert hosts[name].file("/mnt/files/which").content_string == "nfs_old\n"
+        assert LINE % ("nfs-old", "vers=" + version) in hosts[name].file("/etc/fstab").content_string
+
+
+def test_one_broken_line_is_named_before_anything_is_written(hosts, module):
+    old = hosts["nfs_old"]
+    old.check_output("echo '/srv/admin a(rw, sync)' > /etc/exports.d/broken.exports")
+    result = module("nfs_old", "nfs_export", path="/srv/files/work", client="nfs-client2")
+    old.check_output("rm /etc/exports.d/broken.exports")
+    assert "/etc/exports.d/broken.exports line 1: 'a(rw,' has a bracket" in result["msg"]
+    assert "/srv/files/work" not in old.check_output("exportfs -s")
+
+
+def test_what_the_kernel_refuses_to_export_is_put_back(hosts, module):
+    result = module("nfs_old", "nfs_export", path="/proc/sys", client="nfs-client2", require_path=True)
+    assert "was put back" in result["msg"]
+    assert "/proc/sys" not in hosts["nfs_old"].check_output("cat /etc/exports.d/*.exports; exportfs -s")
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_user_that_belongs_to_no_given_unit_is_named_and_nothing_is_touched(hosts, module, name):
+    client = hosts[name]
+    start(client)
+    result = switch(module, name, "nfs-new", stop_units=["app-writer.service"])
+    for words in ("has open", "has its working directory at", "holds a lock on", "app-holder.service"):
+        assert words in result["msg"]
+    assert "Nothing was touched" in result["msg"]
+    assert source(client) == "nfs-old:/srv/files"
+    assert client.service("app-writer").is_running
+
+
+def test_stopping_the_lock_service_is_refused_while_locks_are_held(hosts, module):
+    result = module("nfs_client2", "nfs_lock", state="stopped")
+    assert "holds a lock on /mnt/files/work/held-nfs-client2/" in result["msg"]
+    result = module("nfs_old", "nfs_lock", state="stopped")
+    assert "an NFSv3 client" in result["msg"]
+    assert "/srv/files/work/held-nfs-client2/" in result["msg"]
+    assert hosts["nfs_old"].service("rpc-statd").is_running
+    result = module("nfs_client1", "nfs_lock", check=True, state="started")
+    assert not result["changed"]
+    assert result["reason"] == "All NFS mounts here are of version 4, which needs no lock service."
+
+
+def test_a_closed_port_of_the_new_server_is_found_before_anything_is_touched(hosts, module):
+    new = hosts["nfs_new"]
+    new.check_output("nft add table inet shut")
+    new.check_output("nft 'add chain inet shut in { type filter hook input priority 0; policy accept; }'")
+    new.check_output("nft add rule inet shut in tcp dport 2049 reject")
+    result = switch(module, "nfs_client1", "nfs-new")
+    new.check_output("nft delete table inet shut")
+    assert "port 2049" in result["msg"]
+    assert "Nothing was touched" in result["msg"]
+    assert source(hosts["nfs_client1"]) == "nfs-old:/srv/files"
+
+
+def test_an_export_that_is_missing_is_found_before_anything_is_touched(hosts, module):
+    options = dict(path="/mnt/files", server="nfs-new", export="/srv/none", state="switched", stop_units=UNITS)
+    for name in CLIENTS:
+        assert "Nothing was touched" in module(name, "nfs_mount", **options)["msg"]
+        assert hosts[name].service("app-writer").is_running
+
+
+def test_both_clients_are_switched_at_once_while_they_write(hosts, module):
+    made = switch(module, ":".join(CLIENTS), "nfs-new")
+    for name, version in zip(CLIENTS, ("4.2", "3")):
+        result, client = made[name], hosts[name]
+        assert result["changed"], result
+        assert source(client) == "nfs-new:/srv/files"
+        assert client.file("/mnt/files/which").content_string == "nfs_new\n"
+        assert LINE % ("nfs-new", "vers=" + version) in client.file("/etc/fstab").content_string
+        assert "vers=" + version in client.check_output("findmnt -n -o OPTIONS /mnt/files")
+        assert set(result["stopped_units"]) == set(UNITS)
+        assert result["checks"]["canary"] == ["write", "lock", "read", "remove"]
+        print("window of %s: %s s" % (name, result["window_s"]))
+        for unit in UNITS:
+            assert client.service(unit).is_running
+    work = hosts["nfs_new"].check_output("ls -a /srv/files /srv/files/work")
+    assert "held-nfs-client1" in work
+    assert "held-nfs-client2" in work
+    assert ".seamless-canary" not in work
+
+
+def test_locks_are_honoured_between_clients_after_the_switch(hosts):
+    probe = "python3 -c \"import fcntl; fcntl.lockf(open('/mnt/files/work/held-%s/fcntl', 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)\""
+    start(hosts["nfs_client2"])
+    assert "BlockingIOError" in hosts["nfs_client2"].run(probe % "nfs-client2").stderr
+    hosts["nfs_client1"].check_output("ls /mnt/files/work/held-nfs-client2/fcntl")
+    assert "BlockingIOError" in hosts["nfs_client1"].run(probe % "nfs-client2").stderr
+
+
+def test_a_second_switch_changes_nothing(hosts, module):
+    for name in CLIENTS:
+        result = switch(module, name, "nfs-new")
+        assert not result["changed"], result
+        assert hosts[name].service("app-writer").is_running
+
+
+def test_lazily_only_once_the_server_takes_no_writes(hosts, module):
+    client, new = hosts["nfs_client1"], hosts["nfs_new"]
+    result = switch(module, "nfs_client1", "nfs-old", stop_units=["app-writer.service"], lazy="read_only")
+    assert "still takes writes" in result["msg"]
+    assert source(client) == "nfs-new:/srv/files"
+    assert client.service("app-writer").is_running
+    network = new.check_output("exportfs -s | grep '^/srv/files ' | awk '{print $2}' | cut -d'(' -f1").strip()
+    export = dict(path="/srv/files", client=network, squash="none", fsid="12")
+    assert module("nfs_new", "nfs_export", read_only=True, **export)["changed"]
+    result = switch(module, "nfs_client1", "nfs-old", stop_units=["app-writer.service"], lazy="read_only")
+    assert result.get("changed"), result
+    assert source(client) == "nfs-old:/srv/files"
+    assert module("nfs_new", "nfs_export", read_only=False, **export)["changed"]
+    client.check_output("systemctl restart app-holder.service")
+
+
+def test_an_old_server_that_is_dead_neither_hangs_the_module_nor_keeps_the_client(hosts, module):
+    client = hosts["nfs_client1"]
+    client.check_output("systemctl stop app-writer.service app-holder.service")
+    lab("kill", "nfs_old")
+    before = time.monotonic()
+    result = switch(module, "nfs_client1", "nfs-new", check_timeout=5, stop_units=[])
+    assert "does not answer. Say force: true" in result["msg"]
+    assert time.monotonic() - before < 300
+    assert source(client) == "nfs-old:/srv/files"
+    result = switch(module, "nfs_client1", "nfs-new", check_timeout=5, stop_units=[], force=True)
+    assert result.get("changed"), result
+    assert client.file("/mnt/files/which").content_string == "nfs_new\n"
+    lab("start", "nfs_old")
+
+
+def test_unmounted_and_unexported_again_all_is_as_it_was(hosts, module):
+    for name in CLIENTS:
+        result = module(name, "nfs_mount", path="/mnt/files", state="unmounted", stop_units=UNITS)
+        assert result.get("changed"), result
+        assert hosts[name].run("findmnt /mnt/files").rc != 0
+    for name in ("nfs_old", "nfs_new"):
+        host = hosts[name]
+        network = host.check_output("cat /etc/exports.d/*.exports | grep '^/srv/files ' | cut -d' ' -f2 | cut -d'(' -f1")
+        options = {"path": "/srv/files", "client": network.strip(), "state": "absent"}
+        assert module(name, "nfs_export", **options)["changed"]
+        options = {"path": "/srv/files/my files", "client": "nfs-client1", "file": "/etc/exports", "state": "absent"}
+        assert module(name, "nfs_export", **options)["changed"]
+        assert host.run("cmp /etc/exports /root/exports.before").rc == 0
+        assert host.check_output("ls /etc/exports.d") == ""
+        assert "/srv/files" not in host.check_output("exportfs -s")
+        assert "/srv/admin" in host.check_output("exportfs -s")
+
+
+def test_the_environment_of_the_scenario_is_the_labs(inventory):
+    assert os.path.isdir(inventory) or os.path.isfile(inventory)
