@@ -15,7 +15,8 @@ description:
     O(wait) is what the application may feel.
   - Reads both variables over a new connection afterwards. A server can say C(super_read_only) is on and take writes all
     the same; only both of them make a fence.
-  - Refuses while prepared XA transactions are there, because they can be committed behind a fence.
+  - Refuses while XA transactions are there, because they can be prepared and committed behind a fence. Those that are
+    prepared are never ended by this module.
   - On RDS, where nobody may set C(super_read_only), uses the procedure C(mysql.rds_set_read_only) where there is one,
     and otherwise says which parameter to change.
 extends_documentation_fragment:

@@ -169,6 +169,21 @@ def test_a_prepared_xa_transaction_keeps_the_server_open_and_is_named(ansible, t
     assert not ansible.run("mysql_read_only", **table.login)["failed"]
 
 
+def test_an_xa_transaction_that_is_begun_keeps_the_server_open_or_is_ended(ansible, table):
+    branch = table.connect()
+    with branch.cursor() as cursor:
+        cursor.execute("XA START 'begun'")
+        cursor.execute("INSERT INTO d.t VALUES (5, 'xa')")
+        result = ansible.run("mysql_read_only", blockers="fail", **table.login)
+        assert result["failed"] and "connection %d" % branch.thread_id() in result["msg"]
+        assert variables(table) == (0, 0)
+        assert not ansible.run("mysql_read_only", blockers="kill", **table.login)["failed"]
+        with pytest.raises(pymysql.err.MySQLError):
+            cursor.execute("XA END 'begun'")
+    assert not table.sql("XA RECOVER")
+    assert table.value("SELECT COUNT(*) FROM d.t WHERE a = 5") == 0
+
+
 def test_a_client_that_gives_up_leaves_no_statement_that_fences_later(table, background, until):
     held = background(table, "LOCK TABLES d.t WRITE", "DO SLEEP(30)")
     until(lambda: held.id in [row["Id"] for row in table.sql("SHOW PROCESSLIST") if row["Command"] == "Query"])

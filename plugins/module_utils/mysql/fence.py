@@ -72,6 +72,21 @@ def prepared_xa(session):
     return ["%s (format %s)" % (row["data"], row["formatID"]) for row in session.rows("XA RECOVER CONVERT XID")]
 
 
+def active_xa(session):
+    """The connections with an XA transaction that is not prepared yet: behind a fence it still can be, and committed.
+
+    Returns what blockers() returns. 5.7 does not record them by default.
+    """
+    found = session.rows(
+        "SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_HOST AS host, PROCESSLIST_DB AS db,"
+        " PROCESSLIST_COMMAND AS command, PROCESSLIST_TIME AS seconds, PROCESSLIST_STATE AS state,"
+        " CONCAT('XA ', E.XA_STATE) AS statement, T.NAME AS thread"
+        " FROM performance_schema.events_transactions_current E JOIN performance_schema.threads T USING (THREAD_ID)"
+        " WHERE E.STATE = 'ACTIVE' AND E.XA_STATE IN ('ACTIVE', 'IDLE') AND PROCESSLIST_ID <> CONNECTION_ID()"
+    )
+    return [dict(row, client=row.pop("thread") == CLIENT_THREAD) for row in found]
+
+
 def clients(session, exclude=()):
     """The connections of clients but this one, those in exclude, and the dump threads of replicas.
 

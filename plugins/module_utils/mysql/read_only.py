@@ -100,7 +100,7 @@ class ReadOnly(object):
             time.sleep(POLL)
 
     def _fence(self):
-        self._no_prepared_xa(self.params["timeout"] if self.params["blockers"] == "wait" else 0)
+        self._no_xa(self.params["timeout"] if self.params["blockers"] == "wait" else 0)
         done = fencing.fence(
             self.server, self.session, self.params["wait"], self.params["timeout"], _POLICIES[self.params["blockers"]]
         )
@@ -113,17 +113,26 @@ class ReadOnly(object):
                 % (self.server.where, len(left), "; ".join(left))
             )
 
-    def _no_prepared_xa(self, seconds):
+    def _no_xa(self, seconds):
+        """Wait until no XA transaction is left that could be committed behind the fence, or end those that can be."""
         end = time.monotonic() + seconds
         while True:
-            left = self._xa()
-            if not left:
+            prepared, active = self._xa(), fencing.active_xa(self.session)
+            if active and self.params["blockers"] == "kill":
+                fencing.end_blockers(self.session, active)
+                active = []
+            if not prepared and not active:
                 return
             if time.monotonic() >= end:
                 raise MySQLMigrationError(
-                    "Failed to fence %s: %d XA transactions are prepared, and could be committed behind the fence "
-                    "(%s). Let their applications end them, or XA ROLLBACK them, then run again."
-                    % (self.server.where, len(left), "; ".join(left))
+                    "Failed to fence %s: %d XA transactions are prepared and %d begun, and could be committed behind "
+                    "the fence (%s). Let their applications end them, or XA ROLLBACK them, then run again."
+                    % (
+                        self.server.where,
+                        len(prepared),
+                        len(active),
+                        "; ".join(prepared + ([fencing.describe(active)] if active else [])),
+                    )
                 )
             time.sleep(POLL)
 

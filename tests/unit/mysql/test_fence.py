@@ -28,7 +28,9 @@ def machine(preset="9.7", holders=(), **variables):
     """A server with the tables that a fence looks into."""
     one = FakeServer(preset, **variables)
     one.on(r"XA RECOVER CONVERT XID", [])
+    one.active_xa = []
     one.on(r"SELECT (DISTINCT )?PROCESSLIST_ID AS id", lambda _found: [dict(row) for row in holders])
+    one.on(r"SELECT PROCESSLIST_ID AS id.*events_transactions_current", lambda _found: [dict(row) for row in one.active_xa])
     one.on(r"SELECT COUNT\(\*\) FROM performance_schema.threads", [{"n": 0}])
     one.on(
         r"SELECT VARIABLE_NAME AS name, VARIABLE_VALUE AS value",
@@ -235,9 +237,17 @@ def test_the_module_makes_a_running_fence_last(whole):
 def test_prepared_xa_transactions_keep_the_module_from_fencing(whole, policy, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     whole.on("XA RECOVER", [{"formatID": 1, "data": "0x6c65"}])
-    with pytest.raises(MySQLMigrationError, match="1 XA transactions are prepared.*0x6c65"):
+    with pytest.raises(MySQLMigrationError, match="1 XA transactions are prepared and 0 begun.*0x6c65"):
         manage(whole, blockers=policy, timeout=0)
     assert not whole.said_like("SET PERSIST")
+
+
+def test_an_xa_transaction_that_is_begun_keeps_the_module_from_fencing_or_is_ended(whole):
+    whole.active_xa = [dict(HOLDER, statement="XA ACTIVE")]
+    with pytest.raises(MySQLMigrationError, match="0 XA transactions are prepared and 1 begun.*connection 7"):
+        manage(whole, blockers="fail")
+    assert manage(whole, blockers="kill")["fenced"]
+    assert whole.killed == [7]
 
 
 def test_an_xa_transaction_that_was_prepared_meanwhile_is_told(whole):
