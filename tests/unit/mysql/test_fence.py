@@ -30,7 +30,10 @@ def machine(preset="9.7", holders=(), **variables):
     one.on(r"XA RECOVER CONVERT XID", [])
     one.active_xa = []
     one.on(r"SELECT (DISTINCT )?PROCESSLIST_ID AS id", lambda _found: [dict(row) for row in holders])
-    one.on(r"SELECT PROCESSLIST_ID AS id.*events_transactions_current", lambda _found: [dict(row) for row in one.active_xa])
+    one.on(
+        r"SELECT PROCESSLIST_ID AS id.*events_transactions_current",
+        lambda _found: [dict(row) for row in one.active_xa],
+    )
     one.on(r"SELECT COUNT\(\*\) FROM performance_schema.threads", [{"n": 0}])
     one.on(
         r"SELECT VARIABLE_NAME AS name, VARIABLE_VALUE AS value",
