@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import socket
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import command, files
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import export_options, exports
@@ -66,6 +67,20 @@ def own_file(path, client):
     return "/etc/exports.d/seamless-%s-%s.exports" % (plain, number)
 
 
+def other_names(client):
+    """Names under which exportfs may note a host: its canonical name, and that of its address. Returns set of ids."""
+    if re.search(r"[*?\[@/]", client):
+        return set()
+    names = set()
+    try:
+        names.add(socket.getaddrinfo(client, None, flags=socket.AI_CANONNAME)[0][3])
+        if re.search(r"[:.][0-9a-fA-F]*\Z", client):
+            names.add(socket.gethostbyaddr(client)[0])
+    except OSError:
+        pass  # not known, or without a name: it stands as it is
+    return {exports.client_id(name) for name in names if name}
+
+
 class Table:
     """What is exported now, by the table that mountd answers the kernel from (etab).
 
@@ -85,8 +100,10 @@ class Table:
 class Change:
     """What is to be done. See plan()."""
 
-    def __init__(self, params, root, run, which):
+    def __init__(self, params, root, run, which, names):
         self.params = params
+        self._names = names
+        self._known_names = {}
         self.root = root
         self.run = run
         self.which = which
@@ -107,9 +124,17 @@ class Change:
     def wanted(self):
         return self.params["state"] == "present"
 
+    def ids(self, client):
+        """All ids under which a client may stand in the table."""
+        if client not in self._known_names:
+            self._known_names[client] = {exports.client_id(client)} | self._names(client)
+        return self._known_names[client]
+
     @property
     def key(self):
-        return self.real, exports.client_id(self.client)
+        """The key of this export in the table."""
+        keys = sorted((self.real, one) for one in self.ids(self.client))
+        return next((key for key in keys if key in self.table.entries), (self.real, exports.client_id(self.client)))
 
     def is_path(self, other):
         """Whether a path in a file means the path of this export; exportfs follows links."""
@@ -196,15 +221,17 @@ class Change:
         if not self.exported_as_wanted:
             raise NfsError("exportfs ended without %s to %s being as asked; %s" % (self.path, self.client, told))
         self.warnings += said
-        lost = sorted(key for key in exported - set(table.entries) if key != self.key and key in self._in_files())
+        mine = {(self.real, one) for one in self.ids(self.client)}
+        lost = sorted(key for key in exported - set(table.entries) - mine if key in self._in_files())
         if lost:
             raise NfsError("exportfs dropped %s to %s, which the files still have" % lost[0])
 
     def _in_files(self):
         return {
-            (os.path.realpath(entry.path), exports.client_id(entry.client))
+            (os.path.realpath(entry.path), one)
             for place in self.places
             for entry in place.read.entries
+            for one in self.ids(entry.client)
         }
 
     def result(self):
@@ -285,13 +312,13 @@ def _check(change):
         )
 
 
-def plan(params, *, root="", run=None, which=None):
+def plan(params, *, root="", run=None, which=None, names=other_names):
     """Decide.
 
-    params: the options of the Ansible module nfs_export. root: prefix of the files of NFS, for tests. Returns a
-    Change, nothing is written. Raises NfsError or FileError.
+    params: the options of the Ansible module nfs_export. root: prefix of the files of NFS, for tests. names: looks up
+    under which other names a host is known. Returns a Change, nothing is written. Raises NfsError or FileError.
     """
-    change = Change(params, root, run or command.run, which or command.which)
+    change = Change(params, root, run or command.run, which or command.which, names)
     _check(change)
     _check_files(change)
     _check_fsid(change)

@@ -21,6 +21,10 @@ class FakeServer:
         self.ignored = set()
         self.commands = []
         self.loses = False
+        self.canonical = {}
+
+    def names(self, client):
+        return {self.canonical[client]} if client in self.canonical else set()
 
     def which(self, name):
         return "/usr/sbin/" + name
@@ -41,7 +45,8 @@ class FakeServer:
             for line in path.read_text().splitlines():
                 match = LINE.match(line)
                 if match and match.group(2) not in self.ignored:
-                    found.setdefault(match.group(1, 2), match.group(3))
+                    client = self.canonical.get(match.group(2), match.group(2))
+                    found.setdefault((match.group(1), client), match.group(3))
         return found
 
     def run(self, argv, timeout=60):

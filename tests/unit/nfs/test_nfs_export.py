@@ -22,7 +22,9 @@ class Host:
 
     def plan(self, **changes):
         server = self.server
-        return export_plan.plan(options(**changes), root=str(server.root), run=server.run, which=server.which)
+        return export_plan.plan(
+            options(**changes), root=str(server.root), run=server.run, which=server.which, names=server.names
+        )
 
     def do(self, **changes):
         change = self.plan(**changes)
@@ -259,3 +261,21 @@ def test_the_documentation_has_the_options_of_the_module():
         assert documented[name].get("choices") == option.get("choices"), name
     yaml.safe_load(nfs_export.EXAMPLES)
     yaml.safe_load(nfs_export.RETURN)
+
+
+def test_a_host_that_exportfs_notes_under_its_canonical_name_is_known_again(host):
+    host.server.canonical = {"web1": "web1.example.com", "app": "app.example.com"}
+    host.server.write("/a app(ro,sync)\n")
+    host.settle()
+    assert set(host.server.table()) == {("/a", "app.example.com"), ("/srv/files", "web1.example.com")}
+    assert host.plan().by_hand == []
+    assert host.settle(read_only=False).result()["exported"]
+    host.settle(state="absent")
+    assert set(host.server.table()) == {("/a", "app.example.com")}
+
+
+def test_only_hosts_have_other_names():
+    assert export_plan.other_names("192.0.2.0/24") == export_plan.other_names("*") == set()
+    assert export_plan.other_names("@net") == export_plan.other_names("*.example.com") == set()
+    assert export_plan.other_names("no-such-host.invalid") == set()
+    assert export_plan.other_names("localhost") == {"localhost"}
