@@ -407,7 +407,7 @@ class Engine:
             limit = self.throttle.kib_per_s
             pace = workers.pace(partition, limit, len(self.running))
             argv = workers.vector(self.plan, partition, self._list(partition), attempt, kib_per_s=pace)
-            worker = workers.Worker(argv, partition, attempt, words, limit if pace else 0)
+            worker = workers.Worker(argv, partition, attempt, words, pace=pace, limit=limit)
             self.throttle.add(worker.pid)
             self.running.append(worker)
 
@@ -537,18 +537,24 @@ class Engine:
         if paused != self.throttle.paused or limit != self.throttle.kib_per_s:
             self.throttle.set(limit, paused)
             self.reported = 0.0
-            self._put_back([worker for worker in self.running if worker.limit and (not limit or limit > worker.limit)])
+            self._put_back([worker for worker in self.running if worker.pace and (not limit or limit > worker.limit)])
         if paused and self.paused_at is None:
             self.paused_at = now
         elif not paused:
             self.paused_at = None
         elif self.running and now - self.paused_at > _STOPPED_AT_MOST:
             self._put_back(self.running)
+        if self._last_lists() and workers.leave_unused([worker.pace for worker in self.running], limit):
+            self._put_back(self.running)
         ran = self.throttle.let_run(time.monotonic())
         for worker in self.running:
             worker.watch(ran, self.spec["io_timeout"])
         if now - self.reported >= 1:
             self._report("paused" if paused else "running", "")
+
+    def _last_lists(self):
+        """Whether all lists that are left are being copied."""
+        return self.phase == "copying" and not (self.todo or self.later) and self._counted()
 
     def _put_back(self, victims):
         """End rsyncs of a long pause, or with a limit of their own that is too low now. What they have copied stays,

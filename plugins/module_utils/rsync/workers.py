@@ -92,6 +92,11 @@ def pace(partition, kib_per_s, running):
     return 0 if big or not kib_per_s else min(kib_per_s, max(1, 2 * kib_per_s // (running + 1)))
 
 
+def leave_unused(paces, kib_per_s):
+    """Whether rsyncs with these limits of their own cannot use the limit of all, because the others have ended."""
+    return bool(kib_per_s and paces) and 0 not in paces and 4 * sum(paces) < 3 * kib_per_s
+
+
 def vector(plan, partition, path, attempt=1, *, dry_run=False, kib_per_s=0):
     """The argument vector of the rsync for a list. partition: Partition; path: its file; kib_per_s: limit of this
     rsync, 0 for none. Returns a list of str."""
@@ -122,10 +127,11 @@ class Outcome:
 
 
 class Worker:
-    """A running rsync. partition, attempt as given; words: file name without suffix for what it says; limit: the one of
-    all in KiB/s by which its own was chosen, 0 when it has none."""
+    """A running rsync. partition, attempt as given; words: file name without suffix for what it says; pace: its own
+    limit in KiB/s, 0 for none; limit: the one of all by which that was chosen."""
 
-    def __init__(self, argv, partition, attempt, words, limit=0):
+    def __init__(self, argv, partition, attempt, words, *, pace=0, limit=0):
+        self.pace = pace
         self.limit = limit
         self.stall = None
         self.stood = None       # when it was ended because it stood still

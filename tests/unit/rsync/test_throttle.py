@@ -124,6 +124,15 @@ def test_the_limits_that_workers_have_of_their_own_let_them_use_everything_and_r
     assert workers.pace(partitions.Partition(1, partitions.PLAIN, 1, 1 << 30), 8192, 3) == 0
 
 
+def test_the_last_rsyncs_may_use_what_the_others_have_left():
+    assert workers.leave_unused([2048], 8192)
+    assert workers.leave_unused([2048, 2048], 8192)
+    assert not workers.leave_unused([2048, 2048, 2048], 8192)
+    assert not workers.leave_unused([2048, 0], 8192)
+    assert not workers.leave_unused([], 8192)
+    assert not workers.leave_unused([2048], 0)
+
+
 def runs(held):
     """Whether the clock of the processes goes."""
     before = held.let_run(time.monotonic())
