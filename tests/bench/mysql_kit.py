@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "lab"))
 import mysql_checker  # noqa: E402
 from labkit import hosts, machine, mysql, mysql_data  # noqa: E402
 
-LAB = "bench-mysql"
+LAB = os.environ.get("BENCH_LAB", "bench-mysql")
 OLD, NEW = "mysql_old", "mysql_new"
 REPLICATION = ("bench_repl", "Bench-Repl-9")
 # Waits are generous: the machine may have other things to do.

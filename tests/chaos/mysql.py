@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(TESTS / "bench")]
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(TESTS / "bench"), str(TESTS.parent / "lab")]
 
 import mysql_kit  # noqa: E402
 import mysql_story  # noqa: E402
