@@ -182,6 +182,15 @@ def _containers(*labels):
     return podman_json("ps", "--all", "--format", "json", *filters)
 
 
+def _remove(container, tries=5):
+    """Remove a container; on a busy machine its processes may take longer to die than podman waits."""
+    for last in range(tries):
+        argv = ("rm", "--force", "--time", "0", "--volumes", container)
+        if podman(*argv, check=last == tries - 1).returncode == 0:
+            return
+        time.sleep(2)
+
+
 def down(name):
     """Remove a lab with everything that belongs to it. It may be there in part, or not at all."""
     lab = Lab(name)
@@ -191,7 +200,7 @@ def down(name):
         ssh.forget(lab, host)
     mysql_data.kill_writers(lab)
     found = [entry["Names"][0] for entry in _containers("%s=%s" % (LABEL, name))]
-    _each(lambda container: podman("rm", "--force", "--time", "0", "--volumes", container), found)
+    _each(_remove, found)
     for host in lab.mysql_hosts():
         _remove_cgroup(lab, host)
     uml.remove_all(lab)
