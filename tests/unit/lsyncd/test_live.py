@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd import config, convergence, guard
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.errors import LsyncdError
+from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_watch
 from guard_case import GuardCase
 
 pytestmark = pytest.mark.skipif(not shutil.which("lsyncd"), reason="no lsyncd on this machine")
@@ -276,6 +277,31 @@ def test_a_daemon_target_is_asked_with_the_right_password_only(tmp_path, rsyncd)
     assert os.listdir(str(tmp_path / "target")) == ["stays"]
     with pytest.raises(LsyncdError, match="cannot be reached"):
         convergence.RsyncTarget(rsyncd["url"], str(tmp_path / "wrong")).content("stays")
+
+
+def watches_of(pid):
+    """Number of inotify watches of a process."""
+    count = 0
+    for name in os.listdir("/proc/%d/fdinfo" % pid):
+        with contextlib.suppress(OSError), open("/proc/%d/fdinfo/%s" % (pid, name)) as stream:
+            count += sum(line.startswith("inotify ") for line in stream)
+    return count
+
+
+@pytest.mark.parametrize(("delete", "excludes"), [("true", []), ("running", ["left out"]), ("true", ["left out"])])
+def test_every_directory_is_watched_when_the_log_tells_of_the_first_pass(tmp_path, delete, excludes):
+    running = Live(tmp_path, delete=delete, exclude=excludes)
+    for number in range(300):
+        (running.case.source / ("d%d" % number) / "below").mkdir(parents=True)
+    try:
+        running.process = subprocess.Popen(["lsyncd", str(running.config)], stdout=subprocess.DEVNULL)
+        watchers = [{"log": str(tmp_path / "log")}]
+        deadline = time.time() + 30
+        while not freeze_watch.wait(watchers, {str(tmp_path / "log"): 0}) and time.time() < deadline:
+            time.sleep(0.05)
+        assert watches_of(running.process.pid) >= 601
+    finally:
+        running.stop()
 
 
 class Cut:
