@@ -12,7 +12,7 @@ import testinfra
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 LAB = [str(CHECKOUT / "lab/lab")]
-NAME = "mol-nfs_modules"
+NAME = os.environ.get("LAB_NAME", "mol-nfs_modules")
 CLIENTS = ("nfs_client1", "nfs_client2")
 UNITS = ["app-writer.service", "app-holder.service"]
 LINE = "%s:/srv/files\t/mnt/files  nfs\t%s,hard,x-nobody-knows=1,noauto  0 0   # web files\n"
@@ -69,10 +69,12 @@ def start(host, *units):
 def test_the_administrators_exports_are_kept_and_ours_are_there(hosts):
     for name in ("nfs_old", "nfs_new"):
         before = hosts[name].file("/root/exports.before").content_string
-        assert hosts[name].file("/etc/exports").content_string.startswith(before + "/srv/files/my\\040files nfs-client1(")
+        assert (
+            hosts[name].file("/etc/exports").content_string.startswith(before + "/srv/files/my\\040files nfs-client1(")
+        )
         exported = hosts[name].check_output("exportfs -s")
-        assert "/srv/admin  192.0.2.0/24(" in exported.replace("\t", " ").replace("/srv/admin 1", "/srv/admin  1")
-        assert "fsid=1%d" % CLIENTS.__len__() in exported or "fsid=11" in exported
+        for words in ("/srv/admin  192.0.2.0/24(", "/srv/admin  198.51.100.7(", "fsid=1", "/srv/files/my\\040files"):
+            assert words in exported
 
 
 def test_lock_services_listen_on_their_ports_and_statd_runs(hosts):
@@ -169,7 +171,8 @@ def test_both_clients_are_switched_at_once_while_they_write(hosts, module):
 
 
 def test_locks_are_honoured_between_clients_after_the_switch(hosts):
-    probe = "python3 -c \"import fcntl; fcntl.lockf(open('/mnt/files/work/held-%s/fcntl', 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)\""
+    take = "import fcntl; fcntl.lockf(open('/mnt/files/work/held-%s/fcntl', 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    probe = 'python3 -c "%s"' % take
     start(hosts["nfs_client2"])
     assert "BlockingIOError" in hosts["nfs_client2"].run(probe % "nfs-client2").stderr
     hosts["nfs_client1"].check_output("ls /mnt/files/work/held-nfs-client2/fcntl")
@@ -221,7 +224,9 @@ def test_unmounted_and_unexported_again_all_is_as_it_was(hosts, module):
         assert hosts[name].run("findmnt /mnt/files").rc != 0
     for name in ("nfs_old", "nfs_new"):
         host = hosts[name]
-        network = host.check_output("cat /etc/exports.d/*.exports | grep '^/srv/files ' | cut -d' ' -f2 | cut -d'(' -f1")
+        network = host.check_output(
+            "cat /etc/exports.d/*.exports | grep '^/srv/files ' | cut -d' ' -f2 | cut -d'(' -f1"
+        )
         options = {"path": "/srv/files", "client": network.strip(), "state": "absent"}
         assert module(name, "nfs_export", **options)["changed"]
         options = {"path": "/srv/files/my files", "client": "nfs-client1", "file": "/etc/exports", "state": "absent"}
@@ -230,7 +235,3 @@ def test_unmounted_and_unexported_again_all_is_as_it_was(hosts, module):
         assert host.check_output("ls /etc/exports.d") == ""
         assert "/srv/files" not in host.check_output("exportfs -s")
         assert "/srv/admin" in host.check_output("exportfs -s")
-
-
-def test_the_environment_of_the_scenario_is_the_labs(inventory):
-    assert os.path.isdir(inventory) or os.path.isfile(inventory)

@@ -300,7 +300,8 @@ def test_an_older_system_has_them_in_sysconfig(host):
     host.write("etc/sysconfig/nfs", '#MOUNTD_PORT=892\nSTATD_PORT="662" # kept\nexport LOCKD_UDPPORT=1')
     host.settle(statd_port=32765, lockd_port=32768, mountd_port=20048)
     assert (host.root / "etc/sysconfig/nfs").read_text() == (
-        "#MOUNTD_PORT=892\nSTATD_PORT=32765 # kept\nexport LOCKD_UDPPORT=32768\nLOCKD_TCPPORT=32768\nMOUNTD_PORT=20048\n"
+        "#MOUNTD_PORT=892\nSTATD_PORT=32765 # kept\nexport LOCKD_UDPPORT=32768\nLOCKD_TCPPORT=32768\n"
+        "MOUNTD_PORT=20048\n"
     )
 
 
