@@ -144,9 +144,9 @@ class Target(object):
         """From here on the target is not complete."""
         session.run("CREATE DATABASE IF NOT EXISTS %s", (identifier(MARKER),))
         session.run("CREATE TABLE IF NOT EXISTS %s.unfinished (source_uuid CHAR(36) NOT NULL PRIMARY KEY, "
-                    "since TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, schemas LONGTEXT NOT NULL)",
+                    "since TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, names LONGTEXT NOT NULL)",
                     (identifier(MARKER),))
-        session.run("REPLACE INTO %s.unfinished (source_uuid, schemas) VALUES (%s, %s)",
+        session.run("REPLACE INTO %s.unfinished (source_uuid, names) VALUES (%s, %s)",
                     (identifier(MARKER), source_uuid, json.dumps(sorted(schemas))))
 
     def unmark(self, session):
@@ -158,8 +158,8 @@ class Target(object):
         if not self.side.unfinished:
             return []
         try:
-            rows = session.rows("SELECT schemas FROM %s.unfinished", (identifier(MARKER),))
-            return sorted(set(name for row in rows for name in json.loads(row["schemas"])))
+            rows = session.rows("SELECT names FROM %s.unfinished", (identifier(MARKER),))
+            return sorted(set(name for row in rows for name in json.loads(row["names"])))
         except (MySQLMigrationError, ValueError):
             return []
 
