@@ -162,6 +162,11 @@ def names(lab):
     return sorted(path.stem for path in folder(lab).glob("w*.jsonl") if path.stem != WATCHER)
 
 
+def at_work(lab):
+    """Names of the writers that live, resting or not."""
+    return [name for name in names(lab) if _pid(lab, name)]
+
+
 def _last_event(path):
     with open(path, "rb") as handle:
         handle.seek(max(0, path.stat().st_size - 8192))

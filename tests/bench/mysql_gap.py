@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from labkit import mysql_data
-from mysql_kit import FOLDER, BenchError, Clock, Pair, endpoints, forget_writers, play
+from mysql_kit import FOLDER, BenchError, Clock, Pair, endpoints, play
 
 # name -> transactions a second of each of the four writers; 0 is as fast as the server goes
 LOADS = {"full": 0, "200/s": 50}
@@ -101,7 +101,6 @@ def measure(lab, rounds, contenders=tuple(CONTENDERS), loads=tuple(LOADS)):
     pair.account()
     found, number = [], 0
     for load in loads:
-        forget_writers(lab)
         print("writers: %s" % load, flush=True)
         mysql_data.start_writers(lab, CONNECTIONS, rate=LOADS[load])
         for turn in range(rounds):

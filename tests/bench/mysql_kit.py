@@ -178,14 +178,14 @@ def play(tasks, name, host=None):
 
 
 class Clock:
-    """Reads from the writers' logs what they saw since it was started."""
+    """Reads from the logs of the writers that are at work what they saw since it was started."""
 
     def __init__(self, lab):
         self.lab = lab
         self._from = {path: path.stat().st_size for path in self._logs()}
 
     def _logs(self):
-        return [mysql_data.folder(self.lab) / (name + ".jsonl") for name in mysql_data.names(self.lab)]
+        return [mysql_data.folder(self.lab) / (name + ".jsonl") for name in mysql_data.at_work(self.lab)]
 
     def commits(self):
         """For each writer its acknowledged commits since the start, as (time, server)."""
@@ -220,9 +220,3 @@ class Clock:
     def rate(self, seconds):
         return round(sum(len(events) for events in self.commits()) / seconds, 1)
 
-
-def forget_writers(lab):
-    """Stop the writers and drop their logs, so that new ones can be told from them."""
-    mysql_data.signal_writers(lab, "stop")
-    for path in mysql_data.folder(lab).glob("*"):
-        path.unlink()

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from labkit import mysql, mysql_data
-from mysql_kit import NEW, OLD, BenchError, Pair, endpoints, forget_writers, play
+from mysql_kit import NEW, OLD, BenchError, Pair, endpoints, play
 
 SCHEMA = "bulk"
 TABLES = 4
@@ -57,7 +57,6 @@ def compare(lab, megabytes, rounds):
     pair.account()
     fill(lab, megabytes)
     pair.ready()
-    forget_writers(lab)
     mysql_data.start_writers(lab, 4, rate=25)
     found = {"megabytes": megabytes, "ours_s": [], "checksum_one_s": [], "checksum_both_s": [], "lag_ms_max": 0}
     options = dict(endpoints(pair), schemas=[SCHEMA], max_lag_ms=1000)

@@ -59,6 +59,11 @@ def test_a_run_of_the_chaos_follows_from_seed_and_number():
     assert one.dice.random() == again.dice.random()
 
 
+@pytest.fixture(autouse=True)
+def everybody_lives(monkeypatch):
+    monkeypatch.setattr(mysql_kit.mysql_data, "at_work", mysql_kit.mysql_data.names)
+
+
 def events(tmp_path, *lines):
     class Lab:
         folder = tmp_path
