@@ -220,6 +220,11 @@ missing_definers:
   returned: when done
   type: list
   elements: str
+notes:
+  description: What is worth knowing before anybody relies on the target. Given as warnings too.
+  returned: when done, and in check mode
+  type: list
+  elements: str
 queries:
   description: The statements that were run on both servers, with secrets masked.
   returned: when done, and in check mode
@@ -323,7 +328,14 @@ def work(module):
 
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    run_module(module, lambda: work(module))
+
+    def told_of():
+        result = work(module)
+        for note in result.get("notes", []):
+            module.warn(note)
+        return result
+
+    run_module(module, told_of)
 
 
 if __name__ == "__main__":

@@ -294,10 +294,12 @@ def _end(process):
 def judge(dump, load, stream, doing):
     """Raise MySQLMigrationError unless both processes ended well and the dump said that it is complete."""
     again = "The target is not complete and says so; run this again, it begins anew"
-    if load.rc != 0:
-        refuse(doing, "loading ended with status %d: %s" % (load.rc, load.errors or "no message"), again)
-    if dump.rc != 0:
-        refuse(doing, "mysqldump ended with status %d: %s" % (dump.rc, dump.errors or "no message"), again)
+    if "(1419)" in load.errors or "ERROR 1419" in load.errors:
+        again = "Set log_bin_trust_function_creators to 1 in the parameter group of the target, then run this again"
+    ends = ["%s ended with status %d: %s" % (name, process.rc, process.errors or "no message")
+            for name, process in (("mysqldump", dump), ("loading", load)) if process.rc != 0]
+    if ends:
+        refuse(doing, "; ".join(ends), again)
     if not stream.complete:
         refuse(doing, "the dump does not say that it is complete", again)
 

@@ -40,7 +40,7 @@ class Work(object):
         self._tell = tell
         more = {"connect": connect} if connect else {}
         self.source, self.target = (Server(params[side], side, **more) for side in ("source", "target"))
-        self._warnings = []
+        self._notes = []
 
     def queries(self):
         return self.source.queries + self.target.queries
@@ -58,7 +58,7 @@ class Work(object):
             schemas = self._schemas(one, doing)
             reasons = seed_facts.already(one, other, source, schemas)
             facts = {"method": method, "schemas": schemas, "bytes": sum(one.bytes.get(name, 0) for name in schemas),
-                     "dropped": [], "changed": False, "already": not reasons, "warnings": self._warnings}
+                     "dropped": [], "changed": False, "already": not reasons, "notes": self._notes}
             if method == "none":
                 if reasons:
                     refuse("go on from %s as it is" % self.target.where, "; ".join(reasons),
@@ -97,7 +97,7 @@ class Work(object):
         seed_facts.check_room(other, max(0, facts["bytes"] - kept), doing)
         foreign = seed_facts.other_engines(source, schemas)
         if foreign:
-            self._warnings.append("Tables that are not in InnoDB are %s: %s" % (
+            self._notes.append("Tables that are not in InnoDB are %s: %s" % (
                 "not copied by clone" if method == "clone" else "not dumped at one moment", ", ".join(foreign)))
         if method == "clone":
             self._look_at_clone(other, facts, schemas, one)
@@ -110,9 +110,9 @@ class Work(object):
             refuse("seed %s by clone" % self.target.where, "clone copies all schemas, not some",
                    "Leave the option schemas out, or use method dump")
         facts["dropped"] = sorted(other.schemas)
-        self._warnings.append("The accounts of the target are replaced by those of the source.")
+        self._notes.append("The accounts of the target are replaced by those of the source.")
         if not seed_clone.check_donor_login(self.source, self.target):
-            self._warnings.append("The login of the target is no account of the source with the same password: after "
+            self._notes.append("The login of the target is no account of the source with the same password: after "
                                   "the clone it is gone, and that of the source is the one to use.")
 
     def _look_at_dump(self, one, source, target, schemas):
@@ -124,7 +124,7 @@ class Work(object):
         seed_dump.check_clients(self._params["mysqldump_path"], self._params["mysql_path"], one.server.version)
         floats = seed_facts.float_tables(source, schemas)
         if floats:
-            self._warnings.append("mysqldump writes FLOAT with six digits, so that values of these tables will not be "
+            self._notes.append("mysqldump writes FLOAT with six digits, so that values of these tables will not be "
                                   "exactly those of the source: %s. Clone copies them as they are." % ", ".join(floats))
 
     # --- do it ---
@@ -176,7 +176,7 @@ class Work(object):
 
     def _tell_awake(self, awake):
         if awake:
-            self._warnings.append("The event scheduler of the target is off and stays so, because these events could "
+            self._notes.append("The event scheduler of the target is off and stays so, because these events could "
                                   "not be put to sleep; SYSTEM_USER is needed for those of its holders: %s"
                                   % ", ".join(awake))
 
@@ -195,7 +195,11 @@ class Work(object):
                 silent = without_binary_log(session)
                 target.mark(session, one.server.uuid, facts["schemas"])
                 target.drop(session, facts["dropped"])
-                stream, copied = self._load(facts["schemas"], silent, doing)
+                if silent:
+                    # what it had before would say that it needs nothing, if the load broke off
+                    session.run(other.dialect.statement("reset_binary_logs"))
+                with target.trusting_creators(session):
+                    stream, copied = self._load(facts["schemas"], silent, doing)
                 self._tell({"phase": "finish", "bytes": copied})
                 self._set_position(session, other, stream.gtid, silent)
                 events, awake = target.put_events_to_sleep(session, facts["schemas"])
@@ -271,8 +275,6 @@ class Work(object):
             # the load went into the binary log, under transactions that the source would take over the way back
             with contextlib.suppress(MySQLMigrationError):
                 session.run(other.dialect.statement("reset_binary_logs"))
-        elif gtid.executed(session):
-            session.run(other.dialect.statement("reset_binary_logs"))
         if other.is_rds:
             for interval in seed_dump.intervals(gtid.subtract(session, position, gtid.executed(session))):
                 session.call(other.dialect.procedure("gtid_purged"), interval)
@@ -280,7 +282,7 @@ class Work(object):
             session.run("SET GLOBAL gtid_purged = %s", (position,))
         errant = gtid.subtract(session, gtid.executed(session), position)
         if errant:
-            self._warnings.append("The load left transactions of the target's own, which the source would be given on "
+            self._notes.append("The load left transactions of the target's own, which the source would be given on "
                                   "the way back: %s. Keep the channel from target to source away from them." % errant)
 
 
