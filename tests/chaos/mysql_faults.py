@@ -26,7 +26,7 @@ def fault(name):
 
 def systemctl(scene, side, words):
     """Run systemctl for MySQL on a side's host, and hold on to nothing of its connection."""
-    ssh.on(scene.lab, scene.host(side), "systemctl %s mysql" % words, timeout=120)
+    ssh.on(scene.lab, scene.host(side), "systemctl %s mysql" % words, timeout=300)
 
 
 @fault("controller_killed")
@@ -163,6 +163,21 @@ class Striker(threading.Thread):
             mend()
         except Exception as error:  # noqa: BLE001  whatever it is, the run reports it and goes on
             self.problem = "%s: %s" % (type(error).__name__, error)
+
+
+def restore(scene):
+    """Make sure that both hosts are on and wired and that their servers run, whatever a fault has left.
+
+    :raises LabError: when that cannot be had
+    """
+    states = hosts.states(scene.lab)
+    for side in ("source", "target"):
+        host = scene.host(side)
+        if states[host] != "running":
+            hosts.start(scene.lab, host)
+        hosts.set_link(scene.lab, host, True)
+        systemctl(scene, side, "kill --signal=CONT")
+        systemctl(scene, side, "start")
 
 
 def kill_process(process, number):

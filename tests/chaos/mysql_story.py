@@ -162,6 +162,7 @@ class Story:
         said = scene.first()
         for striker in strikers:
             striker.join(LONG)
+        mysql_faults.restore(scene)
         self.record["struck"] = [striker.struck for striker in strikers]
         self.record["problems"] = [striker.problem for striker in strikers if striker.problem]
         self.record["said"] = [outcome(said)]
