@@ -88,7 +88,7 @@ class Scene:
 def finished(process):
     """What a module's process said at its end, as a dictionary; `killed` when it said nothing."""
     try:
-        text = process.communicate(timeout=LONG)[0]
+        text = process.communicate(timeout=2 * LONG)[0]
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
