@@ -204,6 +204,15 @@ options:
         type: list
         elements: list
         default: []
+      read_only:
+        description:
+          - For servers where no statement and no procedure sets C(read_only), as RDS. Sets it in the parameter group of
+            the instance whose endpoint is in the environment variable E(SEAMLESS_HOST), to the value of
+            E(SEAMLESS_READ_ONLY), V(0) or V(1).
+          - The module waits until the server reads so. Raise O(budget_ms) and O(hook_timeout) to what that takes there.
+        type: list
+        elements: list
+        default: []
   hook_timeout:
     description:
       - Seconds after which a hook is killed with its process group.
@@ -240,7 +249,8 @@ notes:
   - Connections of all clients of the source are ended once it is fenced, whoever they belong to.
   - The canary is a row in C(seamless_migration.canary), which is made on the source and stays until the migration is
     retired.
-  - On RDS no statement sets C(read_only). Fence it by its parameter group with M(seamless.migration.mysql_read_only).
+  - On RDS no statement sets C(read_only), see O(hooks.read_only). M(seamless.migration.mysql_read_only) tells which
+    parameter it is.
 seealso:
   - module: seamless.migration.mysql_read_only
   - module: seamless.migration.mysql_replica
@@ -386,7 +396,7 @@ ARGUMENTS = {
     "hooks": {
         "type": "dict",
         "default": {},
-        "options": {"pause": VECTORS, "resume": VECTORS, "switch": VECTORS},
+        "options": {"pause": VECTORS, "resume": VECTORS, "switch": VECTORS, "read_only": VECTORS},
     },
     "fence_exempt": STRINGS,
     "schemas": STRINGS,

@@ -493,7 +493,7 @@ def test_a_target_that_stays_away_leaves_nobody_writing_and_says_how_to_go_on(be
 
 
 class Link:
-    """A way to a server that can be cut at the next byte that goes there: the statement arrives, its answer does not."""
+    """A way to a server that can be cut at the next byte going there: the statement arrives, its answer does not."""
 
     def __init__(self, node):
         self.there = (node.login["login_host"], node.login["login_port"])

@@ -59,12 +59,12 @@ class Switchover:
         self.options = options
         answer = max(5, options["lock_wait"] + 3, min(30, options["budget_ms"] // 1000))
         source, target = servers or (Server(options["source"], "source"), Server(options["target"], "target"))
-        self.source = Side(source, "source", answer)
-        self.target = Side(target, "target", answer)
+        self.hooks = Hooks(options["hooks"], options["hook_timeout"])
+        self.source = Side(source, "source", self.hooks, answer)
+        self.target = Side(target, "target", self.hooks, answer)
         self.journal = Journal(options["journal_path"], options["migration"])
         self.locks = Locks([self.source, self.target])
         self.steps = Steps()
-        self.hooks = Hooks(options["hooks"], options["hook_timeout"])
         self.run = None
         self.changed = False
         self.recovered = None
@@ -77,7 +77,8 @@ class Switchover:
         with self._work() as record:
             state = self.state()
             waiting = record.closed_target and record.direction == self.options["direction"]
-            if state == "source_open" and not self.target.excused:
+            bridge = self.options["strategy"] == "bridge" and state == "both_open"
+            if bridge or (state == "source_open" and not self.target.excused):
                 self._switch()
             elif state == "both_fenced" and waiting:
                 self.run = self._a_run(record)
@@ -248,7 +249,7 @@ class Switchover:
         if not source_fenced and target_fenced:
             run.record.undo("%s was found open and %s fenced" % (run.source.where, run.target.where))
             return
-        if not source_fenced:
+        if not source_fenced and run.record.data.get("strategy") != "bridge":
             raise self._unexplained("both_open")
         self.changed, self.recovered = True, "forward"
         self._go_forward(run, leave=swapped)
@@ -296,7 +297,11 @@ class Switchover:
         try:
             run.approach()
             self.changed = True
-            Window(run).pass_through()
+            if run.bridge:
+                self.steps.run(10, "proof", run.alive)
+                self.steps.run(11, "commit", Window(run).commit)
+            else:
+                Window(run).pass_through()
         except BaseException as error:
             self._give_up(run, error)
         finally:
@@ -341,6 +346,8 @@ class Switchover:
         """The fence's statement on the target, which is fenced and stays so: privileges, and how long it takes."""
         side = self.target
         begin = time.monotonic()
+        if side.by_hook:
+            return {"fenced": side.reading()["fenced"], "by_hook": True}
         fence.fence(side.server, side.main, self.options["lock_wait"], self.options["budget_ms"] / 1000.0)
         fenced = time.monotonic()
         reading = side.reading()

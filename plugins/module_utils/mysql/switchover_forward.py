@@ -3,10 +3,15 @@
 
 import time
 
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_clients as clients
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_events as events
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_prepare as prepare
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_open import open_for_writes
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_open import (
+    TWO_WRITERS,
+    open_for_writes,
+)
 
 
 class Forward:
@@ -21,6 +26,11 @@ class Forward:
         self.problems = []
 
     @property
+    def bridge(self):
+        """Whether this run has accepted two writers for a while."""
+        return self.record.data.get("strategy") == "bridge"
+
+    @property
     def complete(self):
         """Whether nothing failed."""
         return not self.problems
@@ -30,7 +40,10 @@ class Forward:
         step = self.run.steps.run
         step(12, "open_target", self.open_target)
         step(13, "canary", self.canary)
-        self._note(self.run.steps.attempt(13, "switch", self.switch))
+        unswitched = self.run.steps.attempt(13, "switch", self.switch)
+        self._note(unswitched)
+        if self.bridge and not unswitched:
+            self._note(self.run.steps.attempt(13, "leave_bridge", self.leave_bridge))
         self._note(self.run.steps.attempt(14, "canary_back", self.canary_back))
         self._note(self.run.steps.attempt(14, "events", self.events_on))
         if not keep_forward_channel:
@@ -49,7 +62,8 @@ class Forward:
         if "fast_apply" in self.record.before and not self.run.durable:
             self.target.revive(self.options["reach_timeout"])
             prepare.restore(self.target, self.record.before["fast_apply"])
-        open_for_writes(self.target, self.source, self.options["reach_timeout"], self.options["force"])
+        forced = self.options["force"] + ([TWO_WRITERS] if self.bridge else [])
+        open_for_writes(self.target, self.source, self.options["reach_timeout"], forced)
 
     def canary(self):
         """13: the first write. It is as durable as any write, so all that was applied before it is too."""
@@ -73,6 +87,20 @@ class Forward:
             self.run.hooks.insist("resume")
         self.record.finish("switch")
         return found
+
+    def leave_bridge(self):
+        """13: traffic has moved: the source takes no writes any more, and what it took last arrives."""
+        found = self.source.fence(self.options["lock_wait"], self.options["reach_timeout"], self.run.blocking())
+        with self.source.fresh() as session:
+            refused = clients.end(session, [one["id"] for one in fence.clients(session, self.source.own)])
+        last = self.source.executed()
+        if not self.target.wait(last, self.options["reach_timeout"], self.run.check_channels):
+            self.run.check_channels()
+            raise MySQLMigrationError(
+                "%s has not executed what %s took last. Look at the channel, then run again"
+                % (self.target.where, self.source.where)
+            )
+        return {"ms": found["ms"], "not_ended": refused, "gtid": last}
 
     def canary_back(self):
         """14: what is written on the target reaches the source."""
@@ -104,6 +132,8 @@ class Forward:
         name = self.options["forward_channel"]
         if self.target.channel(name) is None:
             return {"removed": False}
+        if not self.source.excused and not self.source.reading()["fenced"]:
+            raise MySQLMigrationError("%s still takes writes, so channel '%s' stays" % (self.source.where, name))
         late = self.source.executed()
         if not self.target.wait(late, self.options["canary_timeout"]):
             raise MySQLMigrationError(

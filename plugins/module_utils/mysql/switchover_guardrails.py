@@ -38,6 +38,20 @@ def failure(gates):
     return "%d gate(s) failed: %s" % (len(failed), " - ".join(told))
 
 
+def auto_increment(source, target):
+    """On a bridge both sides have to choose numbers that the other one never does."""
+    names = ("auto_increment_increment", "auto_increment_offset")
+    values = {side.role: {name: int(side.variable(name)) for name in names} for side in (source, target)}
+    problems = [
+        "auto_increment_increment is %d on the %s" % (one["auto_increment_increment"], role)
+        for role, one in sorted(values.items())
+        if one["auto_increment_increment"] < 2
+    ]
+    if values["source"]["auto_increment_offset"] == values["target"]["auto_increment_offset"]:
+        problems.append("auto_increment_offset is %d on both" % values["source"]["auto_increment_offset"])
+    return guardrails.gate("auto_increment", problems, "Run mysql_bridge, which sets them", values)
+
+
 def of_this_moment(source, target, channel, bridge=False):
     """Gates that need both connections. source, target: Side. channel: name of the forward channel on the target."""
     applied = target.executed()
@@ -56,6 +70,8 @@ def of_this_moment(source, target, channel, bridge=False):
     extra = "" if bridge else source.lacks(applied)
     gates.append(guardrails.errant(extra))
     gates.append(guardrails.purge_distance(gtid.subtract(source.main, gtid.purged(source.main), applied)))
+    if bridge:
+        gates.append(auto_increment(source, target))
     return gates
 
 

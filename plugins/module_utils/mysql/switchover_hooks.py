@@ -3,30 +3,27 @@
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import command
 
-NAMES = ("pause", "resume", "switch")
 TRIES = 3
 
 
 class Hooks:
     """What the operator wants to be run. vectors: dict name -> list of argv. limit: seconds for each."""
 
-    def __init__(self, vectors, limit, environment=None):
+    def __init__(self, vectors, limit):
         self.vectors = vectors
         self.limit = limit
-        self.environment = environment or {}
 
     def has(self, name):
         """Whether there is something to run."""
         return bool(self.vectors.get(name))
 
-    def run(self, name, left=None):
-        """Run all vectors of a hook in their order. left: seconds that may be spent on each, if less than the limit.
+    def run(self, name, **environment):
+        """Run all vectors of a hook in their order, with its name in SEAMLESS_HOOK. environment: more for them.
 
         Returns dict of evidence. Raises CommandError at the first that fails.
         """
-        limit = self.limit if left is None else min(self.limit, left)
         for argv in self.vectors.get(name, []):
-            command.run(argv, timeout=limit, env=dict(self.environment, SEAMLESS_HOOK=name))
+            command.run(argv, timeout=self.limit, env=dict(environment, SEAMLESS_HOOK=name), leaves_daemon=True)
         return {"commands": len(self.vectors.get(name, []))}
 
     def insist(self, name):

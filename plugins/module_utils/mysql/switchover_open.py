@@ -7,13 +7,15 @@ other one is fenced, and will be after a restart. What cannot be read counts as 
 
 import time
 
-from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import Doubt, pause
 
 # Name of the force with which an operator takes the word of a server that cannot be asked onto himself.
 UNREACHABLE = "peer_unreachable"
+# What only a bridge says, for which an operator has accepted conflicts.
+TWO_WRITERS = "two_writers"
 PAUSE = 0.2
+BY_HOOK = 120
 
 
 def must_be_fenced(side):
@@ -40,6 +42,14 @@ def is_open(state):
 
 def _attempt(side, other, session, forced):
     """One try: look at the other, open, read back. Returns whether it is open."""
+    if TWO_WRITERS not in forced:
+        _look_at(other, forced)
+    pause("unfence_%s" % side.role)
+    side.unfence(session, BY_HOOK)
+    return is_open(side.reading(session))
+
+
+def _look_at(other, forced):
     try:
         must_be_fenced(other)
     except Doubt:
@@ -47,16 +57,14 @@ def _attempt(side, other, session, forced):
     except MySQLMigrationError:
         if UNREACHABLE not in forced:
             raise
-    pause("unfence_%s" % side.role)
-    fence.unfence(side.server, session)
-    return is_open(side.reading(session))
 
 
 def open_for_writes(side, other, patience, forced=(), clock=time.monotonic):
     """Open `side` when `other` is fenced, and prove that it is open.
 
     The first try uses the connection that is open already, each further one a new one. patience: seconds for servers
-    that do not answer. forced: list of str; with `peer_unreachable` a server that cannot be reached counts as fenced.
+    that do not answer. forced: list of str; with `peer_unreachable` a server that cannot be reached counts as fenced,
+    with `two_writers` nobody looks at the other one.
     Raises Doubt when it stays unknown or is not allowed: then nothing was opened as far as anybody knows.
     """
     end = clock() + patience

@@ -77,14 +77,10 @@ class Run:
 
     def low_lag(self, change=True):
         """3: the target follows closely, helped by relaxed flushing."""
-        if change and self.options["fast_apply"] and self.target.server.platform != "rds":
+        if change and self.options["fast_apply"] and self.target.server.platform != "rds" and not self.bridge:
             self.record.doing("fast_apply", prepare.durability(self.target))
             prepare.relax(self.target)
-        return prepare.wait_for_low_lag(self.source, self.target, self.options, self._alive)
-
-    def _alive(self):
-        self.locks.check()
-        self.check_channels()
+        return prepare.wait_for_low_lag(self.source, self.target, self.options, self.alive)
 
     def quiet(self, change=True):
         """4: nothing runs that the fence would wait for; events off on the source."""
@@ -102,7 +98,7 @@ class Run:
             policy,
             self.options["long_transaction_s"],
             self.options["long_transactions_timeout"],
-            self._alive,
+            self.alive,
         )
         return dict(found, events=before)
 
@@ -112,7 +108,22 @@ class Run:
             self.record.doing("pause")
             self.hooks.run("pause")
         one = dict(self.options, lag_samples=1)
-        return prepare.wait_for_low_lag(self.source, self.target, one, self._alive)
+        return prepare.wait_for_low_lag(self.source, self.target, one, self.alive)
+
+    def blocking(self):
+        """What is done to whatever holds a fence up."""
+        kill = self.options["long_transactions"] == "kill"
+        return clients.Blocking(self.source.own, kill, self.options["blocker_grace_ms"] / 1000.0)
+
+    @property
+    def bridge(self):
+        """Whether both servers may take writes for a while."""
+        return self.options["strategy"] == "bridge"
+
+    def alive(self):
+        """Raise MySQLMigrationError unless locks are held and both channels run."""
+        self.locks.check()
+        self.check_channels()
 
     def approach(self):
         """Steps 1 to 5, and the connections for the window."""
@@ -128,7 +139,8 @@ class Run:
         run(3, "canary_table", prepare.make_table, self.source)
         run(3, "low_lag", self.low_lag)
         run(4, "quiet", self.quiet)
-        run(5, "pause", self.pause)
+        if not self.bridge:
+            run(5, "pause", self.pause)
         self.second = self.source.open()
 
     def close(self):

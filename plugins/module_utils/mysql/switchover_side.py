@@ -13,14 +13,17 @@ PERSISTED = "SELECT VARIABLE_VALUE FROM performance_schema.persisted_variables W
 
 
 class Side:
-    """A server with its role. server: Server. role: `source` (is left) or `target`. answer: seconds for one answer.
+    """A server with its role.
+
+    server: Server. role: `source` (is left) or `target`. hooks: Hooks. answer: seconds for one answer.
 
     excused: an operator has said that it will not come back.
     """
 
-    def __init__(self, server, role, answer=30):
+    def __init__(self, server, role, hooks, answer=30):
         self.server = server
         self.role = role
+        self.hooks = hooks
         self.answer = answer
         self.dialect = None
         self.excused = False
@@ -90,6 +93,42 @@ class Side:
                 if clock() >= end:
                     raise
                 time.sleep(0.2)
+
+    # --- fence ------------------------------------------------------------------------------------------------------
+
+    @property
+    def by_hook(self):
+        """Whether read_only can only be set by what the operator runs, as the parameter group of an RDS instance."""
+        if self.server.platform != "rds" or self.dialect.has_procedure("read_only"):
+            return False
+        return self.hooks.has("read_only")
+
+    def _set_by_hook(self, on, seconds):
+        host = str(self.server.options["login_host"])
+        self.hooks.run("read_only", SEAMLESS_READ_ONLY=str(int(on)), SEAMLESS_HOST=host)
+        end = time.monotonic() + seconds
+        while self.reading()["fenced"] != on:
+            if time.monotonic() >= end:
+                raise MySQLMigrationError(
+                    "%s still reads read_only = %d, %d s after the hook read_only has ended. Look whether the "
+                    "parameter group was changed, and is the one of this instance" % (self.where, not on, seconds)
+                )
+            time.sleep(0.1)
+
+    def fence(self, lock_wait, left, on_block):
+        """Close it for writes. left: seconds for a hook's change to arrive. Returns dict, see fence.fence()."""
+        if not self.by_hook:
+            return fence.fence(self.server, self.main, lock_wait, lock_wait, on_block)
+        begin = time.monotonic()
+        self._set_by_hook(True, left)
+        return {"ms": round((time.monotonic() - begin) * 1000, 1), "blockers": []}
+
+    def unfence(self, session, seconds):
+        """Open it for writes. To be called by switchover_open only."""
+        if self.by_hook:
+            self._set_by_hook(False, seconds)
+        else:
+            fence.unfence(self.server, session)
 
     # --- what it is doing -------------------------------------------------------------------------------------------
 

@@ -34,16 +34,11 @@ class Window:
 
     def fence(self):
         """6: the source takes no writes any more."""
-        blocking = clients.Blocking(
-            self.source.own,
-            self.options["long_transactions"] == "kill",
-            self.options["blocker_grace_ms"] / 1000.0,
-        )
+        blocking = self.run.blocking()
         self.run.record.open_window()
         self.run.opened_at = time.monotonic()
         self.run.budget.begin()
-        wait = self.options["lock_wait"]
-        found = fence.fence(self.source.server, self.source.main, wait, wait, blocking)
+        found = self.source.fence(self.options["lock_wait"], self.run.budget.left(), blocking)
         blocked = [one["id"] for one in found["blockers"]]
         return {"ms": found["ms"], "blocked_by": blocked, "ended": blocking.ended}
 

@@ -269,12 +269,15 @@ class Pair:
 
     # --- the module -------------------------------------------------------------------------------------------------
 
-    def switchover(self, back=False, **more):
+    def switchover(self, back=False, platform="auto", **more):
         """A Switchover with the pair's servers."""
         options = dict(OPTIONS, journal_path=str(self.journal))
-        servers = [self.old.server("source"), self.new.server("target")]
+        pair = [self.new, self.old] if back else [self.old, self.new]
+        servers = [
+            machine.server(role, platform=platform, login_host=machine.name)
+            for machine, role in zip(pair, ("source", "target"))
+        ]
         if back:
-            servers = [self.new.server("source"), self.old.server("target")]
             options.update(direction="back", forward_channel="way_back", reverse_channel="")
         options.update(source={}, target={}, **more)
         return Switchover(options, servers)

@@ -636,3 +636,74 @@ def test_the_dry_run_tells_what_the_next_run_makes_of_a_dead_one(pair, point, pl
 def test_the_dry_run_of_what_is_done_has_no_plan(pair):
     pair.run()
     assert pair.switchover().would()["plan"] == []
+
+
+BRIDGE = {"strategy": "bridge", "accept_conflicts": True}
+
+
+@pytest.fixture
+def bridge(pair):
+    pair.two_writers_wanted = True
+    for machine, offset in ((pair.old, 1), (pair.new, 2)):
+        machine.variables.update(auto_increment_increment=2, auto_increment_offset=offset)
+    return pair
+
+
+def test_a_bridge_opens_the_target_first_and_fences_the_source_once_traffic_has_moved(bridge, tmp_path):
+    seen = tmp_path / "seen"
+    bridge.old.on(r"SET PERSIST super_read_only = 1", lambda _found: (seen.write_text("fenced"), NotImplemented)[1])
+    hooks = {"switch": [["sh", "-c", "test ! -e %s" % seen]]}
+    result = bridge.run(hooks=hooks, **BRIDGE)
+    assert is_switched(bridge, result)
+    assert seen.exists()
+    assert names(result).index("open_target") < names(result).index("leave_bridge")
+
+
+def test_a_bridge_that_stands_already_is_left_the_same_way(bridge):
+    bridge.new.variables.update(read_only=0, super_read_only=0)
+    assert is_switched(bridge, bridge.run(**BRIDGE))
+
+
+def test_a_bridge_whose_sides_choose_the_same_numbers_is_refused(bridge):
+    bridge.new.variables["auto_increment_offset"] = 1
+    with pytest.raises(MySQLMigrationError, match="auto_increment_offset is 1 on both"):
+        bridge.run(**BRIDGE)
+
+
+def test_a_bridge_whose_traffic_did_not_move_keeps_both_open_until_it_has(bridge, tmp_path):
+    gate = tmp_path / "gate"
+    hooks = {"switch": [["test", "-e", str(gate)]]}
+    result = bridge.run(hooks=hooks, **BRIDGE)
+    assert (result["state"], result["complete"]) == ("both_open", False)
+    assert "" in bridge.new.channels
+    gate.write_text("")
+    assert is_switched(bridge, bridge.run(hooks=hooks, **BRIDGE))
+
+
+def test_a_conflict_on_the_bridge_is_told_and_nothing_is_removed(bridge):
+    def conflict(_found):
+        bridge.new.channels[""].update(Replica_SQL_Running="No", Last_SQL_Errno=1062, Last_SQL_Error="Duplicate entry")
+        bridge.old.variables["gtid_executed"] = OLD + ":1-11"
+        return NotImplemented
+
+    bridge.old.on(r"SET PERSIST super_read_only = 1", conflict)
+    result = bridge.run(**BRIDGE)
+    assert (result["state"], result["complete"]) == ("target_open", False)
+    assert any("1062" in warning for warning in result["warnings"])
+    assert "" in bridge.new.channels
+
+
+def test_where_no_statement_fences_a_hook_does_and_is_waited_for(pair, tmp_path):
+    (tmp_path / "new").write_text("1")
+    (tmp_path / "old").write_text("0")
+    for machine in (pair.old, pair.new):
+        machine.variables.update(super_read_only=0, read_only=0)
+        machine.on(r"SELECT @@GLOBAL.read_only AS", lambda _found, one=machine: [
+            {"read_only": int((tmp_path / one.name).read_text()), "super_read_only": 0}
+        ])
+    pair.two_writers_wanted = True  # the pair looks at variables, which no hook sets
+    hooks = {"read_only": [["sh", "-c", "printf $SEAMLESS_READ_ONLY > %s/$SEAMLESS_HOST" % tmp_path]]}
+    pair.new.on(r"CREATE|REPLACE", NotImplemented)
+    result = pair.run(platform="rds", hooks=hooks, force=["reverse_channel"])
+    assert result["state"] == "target_open"
+    assert ((tmp_path / "old").read_text(), (tmp_path / "new").read_text()) == ("1", "0")
