@@ -131,16 +131,29 @@ def test_stopping_the_lock_service_is_refused_while_locks_are_held(hosts, module
     assert result["reason"] == "All NFS mounts here are of version 4, which needs no lock service."
 
 
-def test_a_closed_port_of_the_new_server_is_found_before_anything_is_touched(hosts, module):
+def test_a_server_without_an_open_port_is_found_before_anything_is_touched(hosts, module):
     new = hosts["nfs_new"]
-    new.check_output("nft add table inet shut")
-    new.check_output("nft 'add chain inet shut in { type filter hook input priority 0; policy accept; }'")
-    new.check_output("nft add rule inet shut in tcp dport 2049 reject")
+    new.check_output("systemctl stop nfs-server")
     result = switch(module, "nfs_client1", "nfs-new")
-    new.check_output("nft delete table inet shut")
     assert "port 2049" in result["msg"]
     assert "Nothing was touched" in result["msg"]
     assert source(hosts["nfs_client1"]) == "nfs-old:/srv/files"
+    assert hosts["nfs_client1"].service("app-writer").is_running
+
+
+def test_a_grace_period_that_is_not_over_puts_all_back(hosts, module):
+    client, new = hosts["nfs_client1"], hosts["nfs_new"]
+    new.check_output("echo 240 > /proc/sys/fs/nfs/nlm_grace_period")
+    new.check_output("systemctl start nfs-server")
+    result = switch(module, "nfs_client1", "nfs-new", check_timeout=8)
+    new.check_output("echo 0 > /proc/sys/fs/nfs/nlm_grace_period")
+    new.check_output("echo Y > /proc/fs/lockd/nlm_end_grace; echo Y > /proc/fs/nfsd/v4_end_grace")
+    assert "grace period" in result["msg"]
+    assert "Everything was put back" in result["msg"]
+    assert source(client) == "nfs-old:/srv/files"
+    assert "nfs-old:/srv/files\t/mnt/files" in client.file("/etc/fstab").content_string
+    for unit in UNITS:
+        assert client.service(unit).is_running
 
 
 def test_an_export_that_is_missing_is_found_before_anything_is_touched(hosts, module):

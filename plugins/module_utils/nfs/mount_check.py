@@ -89,14 +89,13 @@ def canary(folder, user, timeout):
     try:
         bounded(write, timeout, "a canary written to %s" % folder)
         steps.append("write")
-        try:
-            bounded(lock, timeout, "the lock on a canary in %s" % folder)
-        except HangError as error:
-            raise NfsError(
-                "%s: the server may be in its grace period after a start, or its lock service out of reach. Wait "
-                "until the grace period is over, or look at nfs_lock" % error
-            ) from error
+        bounded(lock, timeout, "the lock on a canary in %s" % folder)
         steps += ["lock", "read"]
+    except HangError as error:
+        raise NfsError(
+            "%s: the server may be in its grace period after a start, or its lock service out of reach. Wait until the "
+            "grace period is over, or look at nfs_lock" % error
+        ) from error
     except ChildError as error:
         raise NfsError("%s. %s" % (error, _advice(error.number))) from error
     finally:

@@ -156,6 +156,12 @@ def test_a_lock_without_an_answer_is_told_as_the_grace_period_and_the_canary_goe
     assert os.listdir(str(tmp_path)) == []
 
 
+def test_a_write_without_an_answer_is_told_as_the_grace_period_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(mount_check, "_write", lambda name, content: time.sleep(600))
+    with pytest.raises(NfsError, match="a canary written to .* may be in its grace period"):
+        mount_check.canary(str(tmp_path), None, 1)
+
+
 def test_a_canary_that_reads_back_otherwise_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(mount_check, "_lock_and_read", lambda name: b"else")
     with pytest.raises(NfsError, match="does not read back"):
