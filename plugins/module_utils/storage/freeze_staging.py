@@ -93,6 +93,7 @@ class Staging(Side):
                 private=tree.private,
                 dest_url=option["dest_url"],
                 covered=sorted(set(old.get("covered", [])) | set(covered)),
+                doored=self.p["read_only"] != "none",
             )
             record.setdefault("closed", False)
             records.append(record)

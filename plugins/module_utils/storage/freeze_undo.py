@@ -177,18 +177,23 @@ def fire(paths, run_id, number, patience=20.0):
         return "; ".join(problems) or "thawed: run %s did not commit in time" % run_id
 
 
+def _open_doors(state):
+    """Mount the doors through which the migration writes, and the rsync daemon serves: a boot has taken them away."""
+    for record in state["trees"]:
+        if record.get("doored", True):
+            freeze_mounts.stage(freeze_mounts.Tree(record["path"], record["private"]))
+
+
 def settle(paths):
     """After a boot: a committed side is closed again, one that was only frozen is opened. Returns a sentence."""
     with Lock(paths, "boot").acquire(wait=30):
         state = load(paths)
         if state["state"] == "committed":
             freeze_services.block(paths)
+            _open_doors(state)
             for record in state["trees"]:
-                tree = freeze_mounts.Tree(record["path"], record["private"])
-                freeze_mounts.stage(tree)
                 if record.get("closed"):
-                    tree = freeze_mounts.Tree(record["path"], record["private"])
-                    freeze_mounts.set_read_only(tree, True)
+                    freeze_mounts.set_read_only(freeze_mounts.Tree(record["path"], record["private"]), True)
             return "closed: this side was left by run %s" % state["run_id"]
         if state["state"] in LIVE:
             for record in state["trees"]:
@@ -196,8 +201,10 @@ def settle(paths):
             state["thawed_by"] = "the boot of this host before the commit"
             # What is started is ordered after this very unit: asked for, but not waited for.
             problems = undo(paths, state, at_boot=True)
+            _open_doors(state)
             return "; ".join(problems) or "opened: the freeze of run %s was never committed" % state["run_id"]
-        return "nothing to do: state %s" % state["state"]
+        _open_doors(state)
+        return "the migration has its doors again: state %s" % state["state"]
 
 
 def by_hand(paths):

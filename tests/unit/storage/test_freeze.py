@@ -672,6 +672,20 @@ def test_after_a_boot_a_committed_side_is_closed_again(running):
     running.put("reverse", where=os.path.join(running.private, "data"))
 
 
+def test_after_a_boot_the_migration_has_its_door_into_a_held_side_again(host):
+    host.writer()
+    host.run("staged", tree={"live_sync": {"method": "none"}})
+    host.run("held")
+    door = os.path.join(host.private, "data")
+    for entry in reversed(freeze_mounts.mounts_of()):
+        if os.fsdecode(entry.point) in (host.tree, door):
+            freeze_mounts.unmount(entry.point)
+    os.rmdir(door)
+    assert b"state held" in thaw_program(host, "boot")
+    host.put("carried", where=door)
+    assert os.path.exists(os.path.join(host.tree, "carried"))
+
+
 def test_after_a_boot_a_side_that_was_only_frozen_is_opened(running):
     running.run("frozen")
     for entry in reversed(freeze_mounts.mounts_of()):
