@@ -300,7 +300,7 @@ class Session(object):
             value = values[place]
             if place in masked:
                 return "'%s'" % MASK
-            return value if isinstance(value, Quoted) else self._connection.literal(value)
+            return value if isinstance(value, Quoted) else self._connection.cursor().mogrify("%s", (value,))
 
         text = _PLACE.sub(put, sql)
         if not isinstance(args, dict) and next(count, None) is not None:

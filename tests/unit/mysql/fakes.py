@@ -11,7 +11,7 @@ import re
 
 import pymysql
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import server as server_module
-from pymysql.converters import escape_item
+from pymysql.converters import encoders, escape_item
 
 UUID = "11111111-1111-1111-1111-111111111111"
 OTHER = "22222222-2222-2222-2222-222222222222"
@@ -441,10 +441,6 @@ class FakeConnection:
     def thread_id(self):
         return self.number
 
-    @staticmethod
-    def literal(value):
-        return escape_item(value, "utf8mb4")
-
     def cursor(self):
         return FakeCursor(self)
 
@@ -464,6 +460,10 @@ class FakeCursor:
 
     def __exit__(self, *unused):
         return None
+
+    @staticmethod
+    def mogrify(text, args):
+        return text % tuple(escape_item(value, "utf8mb4", encoders) for value in args)
 
     def execute(self, statement):
         if self.connection.closed:
