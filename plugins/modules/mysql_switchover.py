@@ -22,10 +22,9 @@ description:
     goes on after the commit.
   - The way back is the same with O(source) and O(target) exchanged and O(direction=back). It refuses when the channel
     to the old server is broken.
-requirements:
-  - PyMySQL
 extends_documentation_fragment:
   - seamless.migration.attributes
+  - seamless.migration.mysql.endpoints
 attributes:
   check_mode:
     support: full
@@ -79,30 +78,6 @@ options:
       - Whether it is accepted that V(bridge) may lead to conflicting writes.
     type: bool
     default: false
-  source:
-    description:
-      - The server that is left.
-    type: dict
-    required: true
-    suboptions: &endpoint
-      login_host: {description: Host or address., type: str}
-      login_port: {description: Port., type: int}
-      login_user: {description: Account., type: str}
-      login_password: {description: Its password., type: str}
-      login_unix_socket: {description: Socket instead of host and port., type: path}
-      config_file: {description: "Option file, as C(~/.my.cnf).", type: path}
-      ca_cert: {description: Certificate of the authority that signed the server's., type: path}
-      client_cert: {description: Certificate of the client., type: path}
-      client_key: {description: Key of the client's certificate., type: path}
-      check_hostname: {description: Whether the name in the server's certificate has to be right., type: bool}
-      connect_timeout: {description: Seconds for a connection., type: int, default: 10}
-      platform: {description: What the server runs on., type: str, choices: [auto, mysql, rds], default: auto}
-  target:
-    description:
-      - The server that is moved to.
-    type: dict
-    required: true
-    suboptions: *endpoint
   forward_channel:
     description:
       - Name of the channel on the target that follows the source. It is removed last.
