@@ -93,6 +93,28 @@ def _text(root: pathlib.Path, pattern: str) -> str:
     return "\n".join(path.read_text("utf-8", "replace") for path in sorted(root.glob(pattern)) if path.is_file())
 
 
+def _membership(root: pathlib.Path, documentation: dict[str, Any]) -> str | list[str]:
+    """Return the action groups that a module names, itself or by the fragments that it extends."""
+    extended = documentation.get("extends_documentation_fragment") or []
+    for name in [extended] if isinstance(extended, str) else extended:
+        own, _dot, part = name.removeprefix("seamless.migration.").partition(".")
+        source = root / "plugins" / "doc_fragments" / ("%s.py" % own)
+        if source.is_file():
+            attributes = _fragment(source, (part or "documentation").upper()).get("attributes") or {}
+            if "action_group" in attributes:
+                return attributes["action_group"].get("membership") or []
+    return (documentation.get("attributes") or {}).get("action_group", {}).get("membership") or []
+
+
+def _fragment(source: pathlib.Path, name: str) -> dict[str, Any]:
+    """Return one part of a documentation fragment, parsed."""
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+                return yaml.safe_load(node.value.value) or {}
+    return {}
+
+
 def check_action_groups(root: pathlib.Path) -> Iterator[str]:
     """meta/runtime.yml and the action_group attributes of the modules say the same."""
     runtime = yaml.safe_load((root / "meta" / "runtime.yml").read_text("utf-8"))
@@ -107,7 +129,6 @@ def check_action_groups(root: pathlib.Path) -> Iterator[str]:
                 yield "meta/runtime.yml: %s in the action group %s is no module" % (member, group)
             member_of.setdefault(member, set()).add("seamless.migration.%s" % group)
     for path in files(root):
-        attributes = (blocks(path).get("DOCUMENTATION") or {}).get("attributes") or {}
-        said = attributes.get("action_group", {}).get("membership") or []
+        said = _membership(root, blocks(path).get("DOCUMENTATION") or {})
         if set([said] if isinstance(said, str) else said) != member_of[path.stem]:
             yield "plugins/modules/%s: its action_group attribute and meta/runtime.yml differ" % path.name

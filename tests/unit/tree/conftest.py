@@ -57,7 +57,7 @@ class Trees:
 
     def copy(self):
         shutil.rmtree(self.dest, ignore_errors=True)
-        # On a busy machine the time of a directory can be set before the last file comes into it: the second pass sets it.
+        # On a busy machine the time of a directory can be set before its last file comes: the second pass sets it.
         for _ in range(2):
             subprocess.run(
                 ["rsync", "-aHAX", "--modify-window=-1", "--exclude=/.seamless-*", self.source + "/", self.dest],
