@@ -109,9 +109,10 @@ def _membership(root: pathlib.Path, documentation: dict[str, Any]) -> str | list
 def _fragment(source: pathlib.Path, name: str) -> dict[str, Any]:
     """Return one part of a documentation fragment, parsed."""
     for node in ast.walk(ast.parse(source.read_text("utf-8"))):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
-                return yaml.safe_load(node.value.value) or {}
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+            continue
+        if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+            return yaml.safe_load(node.value.value) or {}
     return {}
 
 
