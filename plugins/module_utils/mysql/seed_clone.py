@@ -13,6 +13,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.server im
 
 # 3707: the server is not started again by itself; the others: it went away to be.
 _RESTARTING = (2003, 2006, 2013, 3707)
+_WRONG_LOGIN = (1045, 1044, 3118, 3955)
 _REFUSED = (1044, 1045, 1227, 1290, 1410)
 _PROGRESS = """
 SELECT COALESCE(SUM(DATA), 0) AS bytes, COALESCE(SUM(ESTIMATE), 0) AS total,
@@ -57,7 +58,6 @@ class Donor(object):
     """The account with which the target reads the source, made for this and removed by close()."""
 
     def __init__(self, source, session):
-        self._session = session
         self.user = CLONE_ACCOUNT + secrets.token_hex(6)
         self.password = secrets.token_urlsafe(18) + "aA1."
         self.temporary = True
@@ -74,9 +74,11 @@ class Donor(object):
             self.temporary = False
             self.user, self.password = source.options["login_user"], source.options["login_password"]
 
-    def close(self):
+    def close(self, session):
+        """Remove the account."""
+        without_binary_log(session)
         if self.temporary:
-            drop_own_accounts(self._session)
+            drop_own_accounts(session)
 
 
 class _Statement(threading.Thread):
@@ -116,13 +118,16 @@ class Clone(object):
     def run(self):
         """Fill the target. Returns (bytes, plugins): what was copied, and where the plugin was installed for it."""
         installed = {}
-        with self._source.session() as source, self._target.server.session() as session:
+        with self._source.session() as source:
             installed["source"] = ensure_plugin(source)
             donor = Donor(self._source, source)
-            try:
+        try:
+            with self._target.server.session() as session:
                 installed["target"], copied = self._copy(session, donor)
-            finally:
-                donor.close()
+        finally:
+            # a new session: the first has been silent for as long as the clone took
+            with self._source.session() as source:
+                donor.close(source)
                 if installed["source"]:
                     source.run("UNINSTALL PLUGIN clone")
         return copied, installed
@@ -173,36 +178,38 @@ class Clone(object):
         The accounts are those of the source now: if the login of the target is none of them, that of the source is
         used from here on.
         """
-        end, last = time.monotonic() + self._timeout, MySQLMigrationError("it is still going down")
+        end, last = time.monotonic() + self._timeout, "it is still going down"
         while True:
-            for name, login in (("target", None), ("source", self._source.options)):
-                try:
-                    session = self._session(login)
-                    self._await_start(session)
-                    self._check(session)
-                    self.login = name
-                    return session, session.value("SELECT @@server_uuid").lower()
-                except _NotYet:
-                    break
-                except MySQLMigrationError as error:
-                    last = error
-                    if error.code not in (1045, 1044, 3118, 1049):
-                        break
+            try:
+                session = self._session()
+                self._await_start(session)
+                self._check(session)
+                return session, session.value("SELECT @@server_uuid").lower()
+            except _NotYet as error:
+                last = str(error) or last
+            except MySQLMigrationError as error:
+                if error.code not in _RESTARTING:
+                    raise
+                last = error
             if time.monotonic() >= end:
-                raise MySQLMigrationError(
-                    "Failed to seed %s by clone: the server did not come back within %d s of the end of the clone "
-                    "(%s). Start it; run this again when it is up." % (self._target.server.where, self._timeout, last),
-                    last.code, last.server_text)
+                refuse("seed %s by clone" % self._target.server.where, "the server did not come back within %d s of "
+                       "the end of the clone (%s)" % (self._timeout, last),
+                       "Start it, and run this again when it is up")
             self._sleep(0.3)
 
-    def _session(self, login):
-        if login is None:
-            return self._target.server.session()
-        options = dict(self._target.server.options,
-                       **dict((name, login[name]) for name in ("login_user", "login_password")))
-        server = Server(options, "target")
-        server.queries = self._target.server.queries
-        return server.session()
+    def _session(self):
+        """A session on the target, with whichever login it takes. Raises _NotYet."""
+        for name, server in (("target", self._target.server), ("source", another(self._target.server, self._source))):
+            try:
+                session = server.session()
+            except MySQLMigrationError as error:
+                if error.code in _WRONG_LOGIN:
+                    last = error
+                    continue
+                raise _NotYet(str(error)) from error
+            self.login = name
+            return session
+        raise _NotYet(str(last))
 
     @staticmethod
     def _check(session):
@@ -238,13 +245,16 @@ class _NotYet(Exception):
     """The clone is not at its end."""
 
 
+def another(server, login):
+    """A Server that is reached like `server`, with the account of the Server `login`."""
+    account = dict((name, login.options.get(name)) for name in ("login_user", "login_password"))
+    return Server(dict(server.options, **account), server.name, connect=server._connect)
+
+
 def check_donor_login(source, target):
     """Whether the target's login is an account of the source too, so that it is valid after a clone."""
-    options = dict(source.options)
-    for name in ("login_user", "login_password"):
-        options[name] = target.options.get(name)
     try:
-        Server(options, "source").session().close()
+        another(source, target).session().close()
     except MySQLMigrationError as error:
         if error.code == 1045:
             return False
