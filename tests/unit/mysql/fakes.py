@@ -11,7 +11,7 @@ import re
 
 import pymysql
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import server as server_module
-from pymysql.converters import encoders, escape_item
+from pymysql.converters import escape_item
 
 UUID = "11111111-1111-1111-1111-111111111111"
 OTHER = "22222222-2222-2222-2222-222222222222"
@@ -430,6 +430,13 @@ class FakeServer:
         return [{"message": "Slave has been reset"}]
 
 
+def _literal(value):
+    """A value as PyMySQL writes it into a statement."""
+    if isinstance(value, (list, tuple)):
+        return "(%s)" % ",".join(_literal(item) for item in value)
+    return escape_item(value, "utf8mb4")
+
+
 class FakeConnection:
     """As much of a connection of PyMySQL as a session uses."""
 
@@ -463,7 +470,7 @@ class FakeCursor:
 
     @staticmethod
     def mogrify(text, args):
-        return text % tuple(escape_item(value, "utf8mb4", encoders) for value in args)
+        return text % tuple(_literal(value) for value in args)
 
     def execute(self, statement):
         if self.connection.closed:
