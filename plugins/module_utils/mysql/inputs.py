@@ -19,7 +19,8 @@ LOGIN_KEYS = (
     "connect_timeout",
     "platform",
 )
-SIDE_KEYS = LOGIN_KEYS + ("address", "port", "inventory_host")
+SIDE_COMMANDS = ("read_only_on", "read_only_off")
+SIDE_KEYS = LOGIN_KEYS + SIDE_COMMANDS + ("address", "port", "parameter_group")
 REPLICA_KEYS = LOGIN_KEYS + ("name", "behind", "repoint")
 REPLICATION_KEYS = ("user", "host", "password", "ssl", "ca", "cert", "key", "verify", "get_public_key")
 KEYS = (
@@ -115,7 +116,10 @@ def _endpoint_errors(place, endpoint, keys):
 def _side_errors(mysql):
     errors = []
     for side in ("source", "target"):
-        errors += _endpoint_errors("migration_mysql.%s" % side, mysql.get(side), SIDE_KEYS)
+        place = "migration_mysql.%s" % side
+        errors += _endpoint_errors(place, mysql.get(side), SIDE_KEYS)
+        for key in SIDE_COMMANDS if isinstance(mysql.get(side), dict) else ():
+            errors += _command_errors("%s.%s" % (place, key), mysql[side].get(key) or [])
     if not errors and reached_at(mysql["source"]) == reached_at(mysql["target"]):
         errors.append("migration_mysql.source and migration_mysql.target are the same server: two servers are needed")
     return errors
@@ -185,13 +189,17 @@ def _value_errors(mysql):
 def _hook_errors(hooks):
     errors = _unknown("migration_mysql.hooks", hooks, HOOKS)
     for name in HOOKS:
-        commands = hooks.get(name) or []
-        if not isinstance(commands, list) or not all(_is_command(command) for command in commands):
-            errors.append(
-                "migration_mysql.hooks.%s is %r: give a list of commands, each a list of words that begins with the "
-                "absolute path of a program, such as [[/usr/local/bin/proxy, pause]]" % (name, commands)
-            )
+        errors += _command_errors("migration_mysql.hooks.%s" % name, hooks.get(name) or [])
     return errors
+
+
+def _command_errors(place, commands):
+    if isinstance(commands, list) and all(_is_command(command) for command in commands):
+        return []
+    return [
+        "%s is %r: give a list of commands, each a list of words that begins with the absolute path of a program, such as "
+        "[[/usr/local/bin/proxy, pause]]" % (place, commands)
+    ]
 
 
 def _is_command(words):
