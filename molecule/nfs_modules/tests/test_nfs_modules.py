@@ -147,7 +147,7 @@ def test_a_grace_period_that_is_not_over_puts_all_back(hosts, module):
     new.check_output("systemctl start nfs-server")
     result = switch(module, "nfs_client1", "nfs-new", check_timeout=8)
     new.check_output("echo 0 > /proc/sys/fs/nfs/nlm_grace_period")
-    new.check_output("echo Y > /proc/fs/lockd/nlm_end_grace; echo Y > /proc/fs/nfsd/v4_end_grace")
+    new.check_output("echo Y > /proc/fs/lockd/nlm_end_grace")
     assert "grace period" in result["msg"]
     assert "Everything was put back" in result["msg"]
     assert source(client) == "nfs-old:/srv/files"

@@ -4,7 +4,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.nfs import expo
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.export_options import Meaning
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.exports import Exports
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 ADMIN = r"""# exports of files-old, kept by hand \
@@ -242,6 +242,7 @@ def readable(path):
     return True
 
 
+@settings(deadline=None)
 @given(paths, clients, words)
 @example("/a\\b", "web1", [])
 @example('/ "#\\', "*", ["ro"])
@@ -256,6 +257,7 @@ pieces = list('/ab\\ \t\n\r"#(),-*01\x0b') + ["/a ", "b(ro)", "\\\n", "\\040", "
 text = st.lists(st.sampled_from(pieces), max_size=40).map("".join)
 
 
+@settings(deadline=None)
 @given(text)
 def test_any_text_is_read_to_its_end_or_to_a_fault(content):
     read = Exports(content)
@@ -268,6 +270,7 @@ lines = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(lines, max_size=8), words)
 def test_adding_and_removing_an_export_gives_the_file_back_byte_for_byte(rows, options):
     content = "".join(row + "\n" for row in rows)
@@ -277,6 +280,7 @@ def test_adding_and_removing_an_export_gives_the_file_back_byte_for_byte(rows, o
     assert drop(added, "/new", "web1") == content
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(paths, clients, words), max_size=5), st.data())
 def test_changing_one_entry_leaves_all_others_as_they_were(entries, data):
     entries = [entry for entry in entries if readable(entry[0])]

@@ -2,7 +2,7 @@
 import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import fstab
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 ADMIN = """# /etc/fstab: kept by hand
@@ -52,6 +52,7 @@ def test_a_path_that_something_else_mounts_is_refused():
 values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(values)
 def test_what_is_escaped_reads_back(value):
     assert fstab.unescape(fstab.escape(value)) == value
@@ -65,6 +66,7 @@ rows = st.lists(
 ).map(lambda parts: "".join(part + "\n" for part in parts))
 
 
+@settings(deadline=None)
 @given(rows, values, values, values)
 def test_what_is_added_parses_back_and_all_else_is_kept_byte_for_byte(text, server, name, export):
     path = "/new/" + name.replace("/", "")

@@ -8,7 +8,7 @@ import yaml
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import lock_config, lock_service, locks
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
 from ansible_collections.seamless.migration.plugins.modules import nfs_lock
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CONF = """# kept
@@ -355,6 +355,7 @@ ROWS = ["", "# port=1", "[statd]", "[lockd]", "[ nfsd ]", "port=1", " Port = 2 ;
 rows = st.lists(st.sampled_from(ROWS), max_size=10).map("\n".join)
 
 
+@settings(deadline=None)
 @given(rows, st.sampled_from(["statd", "lockd", "mountd"]), st.sampled_from(["port", "udp-port"]))
 def test_a_value_that_is_set_reads_back_and_all_other_keys_keep_theirs(text, section, key):
     changed = lock_config.with_value(text, section, key, "32765")
