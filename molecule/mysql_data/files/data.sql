@@ -1,0 +1,31 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+SET NAMES utf8mb4;
+CREATE DATABASE ty; USE ty;
+CREATE TABLE alltypes(id int primary key, a tinyint, b smallint unsigned, c mediumint, d bigint unsigned, e bit(64), f float, g double, h decimal(65,30), f2 float(7,4), g2 double(20,3),
+ i date, j time(6), k datetime(6), l timestamp(6) null, m year, n char(10), o varchar(20) character set latin1, p varchar(20) character set utf16, q binary(8), r varbinary(20), s tinytext, t text, u mediumtext, v longtext, w tinyblob, x blob, y mediumblob, z longblob, aa enum('x','y'), ab set('p','q'), ac json, ad geometry, ae point, af vector(3), ag int generated always as (a+1) virtual, ah int generated always as (a+2) stored, ai int invisible, `we``ird %s %d col` int, bo boolean);
+INSERT INTO alltypes(id,a,b,c,d,e,f,g,h,f2,g2,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,aa,ab,ac,ad,ae,af) VALUES(1,-1,2,3,18446744073709551615,b'1010',1.0000001,0.1,3.14,1.23456,2.5,'2020-01-01','-838:59:58.000001','2020-01-01 01:02:03.000004','2020-01-01 01:02:03.000004',2020,'abc','é','ü€','\0a','#\0','s','t','u','v','w','x','y','z','y','p,q','{"a": 1.0, "b": [1,2]}',ST_GeomFromText('POINT(1 2)',4326),POINT(1,2),to_vector('[1,2,3]'));
+INSERT INTO alltypes(id) VALUES(2);
+INSERT INTO alltypes(id,f,g) VALUES(3,1.00000012,-0e0),(4,1.0000001192092896,0.30000000000000004);
+CREATE DATABASE odd; USE odd;
+CREATE TABLE comp(a varchar(20) COLLATE utf8mb4_0900_ai_ci, b int, c enum('z','a','m'), d datetime(3), v text, PRIMARY KEY(a,c,b,d));
+INSERT INTO comp WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<900) SELECT CONCAT(CHAR(65+i%26), IF(i%3,'é','E'), i%50, IF(i%2,' ','')), i, ELT(1+i%3,'z','a','m'), '2026-01-01' + INTERVAL i*11000 MICROSECOND, REPEAT('x',i%100) FROM s;
+CREATE TABLE lat(k varchar(30) CHARACTER SET latin1 COLLATE latin1_german2_ci PRIMARY KEY, v varbinary(10)); INSERT INTO lat VALUES('Müller','a'),('Muff','b'),('Mz','c'),('ß','d'),('',''),('a''b\\','x');
+CREATE TABLE sj(k char(10) CHARACTER SET sjis PRIMARY KEY, v int); INSERT INTO sj VALUES('日本',1),('漢字',2),('a',3);
+CREATE TABLE bin(k binary(4), e bit(9), s set('x','y','z'), dec1 decimal(20,5), y year, t time(2), PRIMARY KEY(k,e,s,dec1,y,t)); INSERT INTO bin VALUES('\0a',1,'x,z',1.5,2020,'-10:00:01.25'),('\0\0\0',511,'',-1.5,2021,'10:00:01.25'),('zz',5,'y',0,0,'00:00:00');
+CREATE TABLE fl(k double, g float, PRIMARY KEY(k,g)); INSERT INTO fl VALUES(0.1,0.1),(1e300,1e-30),(-0.3,5),(0.30000000000000004,1),(0.3,1);
+CREATE TABLE nokey(a int, b varchar(10)); INSERT INTO nokey VALUES(1,'a'),(1,'a'),(NULL,NULL),(2,'b');
+CREATE TABLE uk(a int NOT NULL, b varchar(10) NOT NULL, c int NULL, UNIQUE KEY ab(b,a), UNIQUE KEY c(c)); INSERT INTO uk VALUES(1,'a',NULL),(2,'b',NULL),(3,'B',7);
+CREATE TABLE myisam(id int PRIMARY KEY, v varchar(10)) ENGINE=MyISAM; INSERT INTO myisam VALUES(1,'a'),(2,'b');
+CREATE TABLE `hos``t'ile %s "x" ; -- é` (`i d` int PRIMARY KEY, `v'%s``` varchar(100), `sel ect` int); INSERT INTO `hos``t'ile %s "x" ; -- é` VALUES(1,'a\n\0''"',1),(2,NULL,2);
+CREATE TABLE empty1(id int primary key, v int);
+CREATE TABLE zero(d date primary key, v int); SET SESSION sql_mode=''; INSERT INTO zero VALUES('0000-00-00',1),('2020-01-00',2),('2020-01-01',3);
+CREATE TABLE gaps(id bigint unsigned primary key, v char(5)); INSERT INTO gaps VALUES(0,'a'),(1,'b'),(5000,'c'),(18446744073709551615,'z'),(9223372036854775808,'m');
+CREATE DEFINER=keeper@`%` VIEW vw AS SELECT * FROM comp; CREATE DEFINER=keeper@`%` TRIGGER tg BEFORE INSERT ON empty1 FOR EACH ROW SET NEW.v=1; 
+CREATE DEFINER=keeper@`%` PROCEDURE p1(a int) SELECT a; CREATE DEFINER=keeper@`%` FUNCTION f1() RETURNS int DETERMINISTIC RETURN 1;
+CREATE DEFINER=keeper@`%` EVENT shop_tick ON SCHEDULE EVERY 1 SECOND DO INSERT INTO shop.ticks(at) VALUES (NOW(6));
+CREATE DATABASE shop; USE shop;
+CREATE TABLE orders(id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, customer int NOT NULL, amount decimal(10,2), status varchar(20), created timestamp(3) NULL);
+SET SESSION cte_max_recursion_depth = 100000;
+INSERT INTO orders(customer,amount,status,created) WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<20000) SELECT i%997, i/3, 'new', '2026-01-01 00:00:00.123' + INTERVAL i SECOND FROM s;
+CREATE TABLE ticks(n bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, at timestamp(6) NOT NULL);
+CREATE USER 'keeper'@'%' IDENTIFIED BY 'only-for-this-story'; GRANT ALL ON *.* TO 'keeper'@'%'; REVOKE SYSTEM_USER ON *.* FROM 'keeper'@'%';
