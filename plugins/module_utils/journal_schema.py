@@ -55,6 +55,11 @@ MEASUREMENTS = {
     "seeding": {"bytes_now": NUMBER, "bytes_total": MAYBE_NUMBER, "bytes_per_s": NUMBER, "eta_s": MAYBE_NUMBER},
     "seed": {"method": str, "bytes": MAYBE_NUMBER, "seconds": NUMBER, "schemas": list},
     "replication": {"channels": dict},
+    "retention_source": {"before": object},
+    "retention_target": {"before": object},
+    "offset_source": {},
+    "offset_target": {},
+    "bridge": {},
     "data_compared": {"equal": bool, "counts": dict, "seconds": NUMBER},
     "switchover": {"steps": dict, "window_ms": MAYBE_NUMBER},
     "switched": {"state": str, "steps": list, "window_ms": MAYBE_NUMBER},
@@ -123,7 +128,7 @@ def _missing(data, wanted, where):
 def _is(value, kinds):
     """isinstance(), where a bool is no number."""
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    return isinstance(value, kinds) and (bool in kinds or object in kinds or not isinstance(value, bool))
 
 
 # --- what results of modules say -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from ansible_collections.seamless.migration.plugins.plugin_utils.words import ep
 # Steps of a freeze or switchover before which people can still write.
 _BEFORE = {"other_side", "live_sync", "approach", "deadman", "lift_throttle", "open_files"}
 _POINTS = 600
+_EMPTY = (None, "", [], {})
 
 
 def number_in(data, key):
@@ -347,7 +348,7 @@ def _place(window, tasks, opened):
     begin = _begin(steps, around[0] if around else None, opened, offsets[-1] + (steps[-1].get("ms") or 0))
     return [
         {
-            "kind": "step" if step.get("name") not in _BEFORE else "before",
+            "kind": _kind(step, begin + offset, window["ms"]),
             "name": str(step.get("name")),
             "host": window.get("step_host"),
             "from_ms": round(begin + offset, 1),
@@ -357,6 +358,13 @@ def _place(window, tasks, opened):
         }
         for step, offset in zip(steps, offsets)
     ]
+
+
+def _kind(step, begin, ms):
+    """Whether nobody could write in a step: `step`, else `before`. begin: where it lies, ms: length of the window."""
+    if "n" in step:
+        return "step" if begin >= -1 and (ms is None or begin < ms) else "before"
+    return "before" if step.get("name") in _BEFORE else "step"
 
 
 def _begin(steps, task, opened, length):
@@ -376,10 +384,14 @@ def _before_opening(steps):
     return -sum(step.get("ms") or 0 for step in steps if (step.get("n") or 0) < 6)
 
 
+def _shown(value):
+    return ", ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
 def _detail(step):
     evidence = step.get("evidence")
     if isinstance(evidence, dict):
-        return ", ".join("%s=%s" % item for item in evidence.items())
+        return ", ".join("%s %s" % (key, _shown(value)) for key, value in evidence.items() if value not in _EMPTY)
     return str(step.get("detail") or "")
 
 
