@@ -90,8 +90,9 @@ class Forward:
 
     def leave_bridge(self):
         """13: traffic has moved: the source takes no writes any more, and what it took last arrives."""
-        found = self.source.fence(self.options["lock_wait"], self.options["reach_timeout"], self.run.blocking())
         with self.source.fresh() as session:
+            wait, reach = self.options["lock_wait"], self.options["reach_timeout"]
+            found = self.source.fence(wait, reach, self.run.blocking(), session)
             refused = clients.end(session, [one["id"] for one in fence.clients(session, self.source.own)])
         last = self.source.executed()
         if not self.target.wait(last, self.options["reach_timeout"], self.run.check_channels):

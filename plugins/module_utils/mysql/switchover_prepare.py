@@ -65,8 +65,7 @@ def durability(side):
 
 def relax(side):
     """Let the server flush less while it applies."""
-    for name, value in RELAXED:
-        side.main.run("SET GLOBAL %s = %%s" % name, [int(value)])
+    side.main.run("SET " + ", ".join("GLOBAL %s = %s" % pair for pair in RELAXED))
     return dict(RELAXED)
 
 
@@ -74,13 +73,14 @@ def restore(side, before, session=None):
     """Put the settings back and prove it. before: what durability() said. Raises MySQLMigrationError."""
     session = session or side.main
     names = [name for name, _value in RELAXED if before.get(name) is not None]
+    session.run(
+        "SET " + ", ".join("GLOBAL %s = %%s" % name for name in names), [int(before[name]) for name in names]
+    )
+    found = session.row("SELECT " + ", ".join("@@GLOBAL.%s AS %s" % (name, name) for name in names))
     for name in names:
-        session.run("SET GLOBAL %s = %%s" % name, [int(before[name])])
-    for name in names:
-        found = session.value("SELECT @@GLOBAL.%s" % name)
-        if str(found) != before[name]:
+        if str(found[name]) != before[name]:
             raise MySQLMigrationError(
-                "%s is %s on %s and should be %s again. Set it by hand" % (name, found, side.where, before[name])
+                "%s is %s on %s and should be %s again. Set it by hand" % (name, found[name], side.where, before[name])
             )
     return before
 

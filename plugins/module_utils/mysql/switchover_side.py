@@ -2,6 +2,7 @@
 """One of the two servers, as the switchover sees it: its open connection, fresh readings, GTID sets and channels."""
 
 import contextlib
+import threading
 import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence, gtid
@@ -28,6 +29,7 @@ class Side:
         self.dialect = None
         self.excused = False
         self._main = None
+        self._reserved = None
         self.uuid = None
         self.own = set()
 
@@ -59,15 +61,37 @@ class Side:
         return session
 
     def close(self):
-        """End the main connection."""
+        """End the main connection, and one that is reserved."""
+        unused = self._take_reserved()
+        if unused is not None:
+            unused.close()
         if self._main is not None:
             self._main.close()
             self._main = None
 
+    def reserve(self):
+        """Open the connection for the next fresh() in the background: it is new by then, and costs no time."""
+        box = []
+
+        def work():
+            with contextlib.suppress(MySQLMigrationError):
+                box.append(self.open())
+
+        self._reserved = (threading.Thread(target=work, daemon=True), box)
+        self._reserved[0].start()
+
+    def _take_reserved(self):
+        if self._reserved is None:
+            return None
+        thread, box = self._reserved
+        self._reserved = None
+        thread.join()
+        return box[0] if box else None
+
     @contextlib.contextmanager
     def fresh(self):
         """A new connection that has just proved to lead to the server that this side is about. Raises Doubt if not."""
-        session = self.open()
+        session = self._take_reserved() or self.open()
         try:
             found = str(session.value("SELECT @@GLOBAL.server_uuid")).lower()
             if found != self.uuid:
@@ -115,10 +139,13 @@ class Side:
                 )
             time.sleep(0.1)
 
-    def fence(self, lock_wait, left, on_block):
-        """Close it for writes. left: seconds for a hook's change to arrive. Returns dict, see fence.fence()."""
+    def fence(self, lock_wait, left, on_block, other):
+        """Close it for writes. left: seconds for a hook's change to arrive. other: another connection to it.
+
+        Returns dict, see fence.fence().
+        """
         if not self.by_hook:
-            return fence.fence(self.server, self.main, lock_wait, lock_wait, on_block)
+            return fence.fence(self.server, self.main, lock_wait, lock_wait, on_block, other=other)
         begin = time.monotonic()
         self._set_by_hook(True, left)
         return {"ms": round((time.monotonic() - begin) * 1000, 1), "blockers": []}

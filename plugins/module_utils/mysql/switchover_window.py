@@ -38,7 +38,7 @@ class Window:
         self.run.record.open_window()
         self.run.opened_at = time.monotonic()
         self.run.budget.begin()
-        found = self.source.fence(self.options["lock_wait"], self.run.budget.left(), blocking)
+        found = self.source.fence(self.options["lock_wait"], self.run.budget.left(), blocking, self.run.second)
         blocked = [one["id"] for one in found["blockers"]]
         return {"ms": found["ms"], "blocked_by": blocked, "ended": blocking.ended}
 
@@ -52,6 +52,7 @@ class Window:
                 % (self.source.where, state, self.source.persists_fence(second))
             )
         ids = [one["id"] for one in fence.clients(second, self.source.own)]
+        self.source.reserve()  # for the look right before the target is opened
         refused = clients.end(second, ids)
         self._wait_for_their_end(second)
         prepare.no_prepared(second, self.source)

@@ -11,6 +11,7 @@ import re
 import fakes
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_guardrails
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover import Switchover
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_side import Side
 
 OLD, NEW = fakes.UUID, fakes.OTHER
 OPTIONS = {
@@ -122,6 +123,7 @@ class Machine(fakes.FakeServer):
             (r"ALTER DEFINER", self._enable_event),
             (r"SET SESSION sql_mode", []),
             (r"SET PERSIST super_read_only = (\d)", self._fence),
+            (r"SET GLOBAL innodb_flush_log_at_trx_commit = (\d), GLOBAL sync_binlog = (\d)$", self._flush),
         ]
 
     def _like(self, found):
@@ -164,6 +166,10 @@ class Machine(fakes.FakeServer):
                 event["status"] = "ENABLED"
         return []
 
+    def _flush(self, found):
+        self.variables.update(innodb_flush_log_at_trx_commit=int(found.group(1)), sync_binlog=int(found.group(2)))
+        return []
+
     def _fence(self, found):
         value = int(found.group(1))
         self.pair.about_to(self, value)
@@ -175,7 +181,7 @@ class Machine(fakes.FakeServer):
 class Pair:
     """Both servers and the controller. at(): what happens at a statement."""
 
-    def __init__(self, folder, monkeypatch):
+    def __init__(self, folder, monkeypatch, reserves=False):
         self.folder = folder
         self.journal = folder / "shop.jsonl"
         self.said = []
@@ -192,6 +198,8 @@ class Pair:
         self.follow()
         monkeypatch.setattr(switchover_guardrails, "of_the_migration", lambda *_unused: [])
         monkeypatch.setattr("time.sleep", lambda _seconds: None)
+        if not reserves:  # the order of statements is the same in each run then
+            monkeypatch.setattr(Side, "reserve", lambda _side: None)
         self._guard_journal(monkeypatch)
 
     def follow(self):

@@ -178,6 +178,20 @@ def test_only_the_last_run_counts_and_what_others_write_does_not(tmp_path):
     assert found.data["source_uuid"] == NEW
 
 
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+def test_the_look_before_the_opening_uses_a_connection_that_was_opened_in_the_window(tmp_path, monkeypatch):
+    pair = Pair(tmp_path, monkeypatch, reserves=True)
+    assert pair.run()["complete"] is True
+    said = [statement for name, statement in pair.said if name == "old"]
+    fence = next(number for number, one in enumerate(said) if one.startswith("SET PERSIST super_read_only"))
+    commit = said.index("journal committed")
+    assert "connect" in said[fence:commit]
+    assert said[commit + 1] == "SELECT @@GLOBAL.server_uuid"
+    assert pair.violations == []
+
+
 # --- channels on RDS -----------------------------------------------------------------------------------------------
 
 
