@@ -100,7 +100,7 @@ class Switch:
         self.how = ""
         self.warnings = list(plan.warnings)
         self._undo = []
-        self._mounted = False
+        self._running = []
 
     # -- the way there
 
@@ -129,6 +129,7 @@ class Switch:
             self.users = self.host.holders(self.plan.current, self.params["check_timeout"])
             self._refuse_users(self._strangers())
             self.how = self._way_out()
+            self._running = [unit for unit in self.params["stop_units"] if self.host.services.running(unit)]
         if self.plan.action == "switch" and self.params["rehearse"]:
             self._rehearse()
 
@@ -229,15 +230,13 @@ class Switch:
             )
 
     def _stop(self):
-        services = self.host.services
-        running = [unit for unit in self.params["stop_units"] if services.running(unit)]
-        earlier = [unit for unit in self.memory.units if unit not in running]
-        self.memory.keep(self.plan, earlier + running)
+        earlier = [unit for unit in self.memory.units if unit not in self._running]
+        self.memory.keep(self.plan, earlier + self._running)
         self.stopped = earlier
         self._undo.append(("units", self._start))
-        for unit in running:
+        for unit in self._running:
             self.stopped.append(unit)
-            services.stop(unit, self.params["unmount_timeout"])
+            self.host.services.stop(unit, self.params["unmount_timeout"])
 
     def _left_users(self):
         """Who is still there after the units ended, processes ended where that was asked for."""
