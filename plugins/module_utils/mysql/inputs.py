@@ -21,7 +21,7 @@ LOGIN_KEYS = (
 )
 SIDE_COMMANDS = ("read_only_on", "read_only_off")
 SIDE_KEYS = LOGIN_KEYS + SIDE_COMMANDS + ("address", "port", "parameter_group")
-REPLICA_KEYS = LOGIN_KEYS + ("name", "behind", "repoint")
+REPLICA_KEYS = LOGIN_KEYS + ("name", "behind", "repoint", "address", "port")
 REPLICATION_KEYS = ("user", "host", "password", "ssl", "ca", "cert", "key", "verify", "get_public_key")
 KEYS = (
     "source",
