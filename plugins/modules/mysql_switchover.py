@@ -299,6 +299,7 @@ steps:
   contains:
     n: {description: Number of the step., type: int}
     name: {description: Name of the step., type: str}
+    at: {description: "When it began, in seconds since 1970.", type: float}
     ms: {description: Milliseconds that it took., type: float}
     ok: {description: Whether it succeeded., type: bool}
     evidence: {description: "What was seen, or C(failure).", type: dict}

@@ -2,8 +2,8 @@
 """Steps of a switchover: names, times, outcome; the budget of the window; and the signals that may come between.
 
 SEAMLESS_TEST_PAUSE_AT=<folder>:<point>[,<point>...] makes a run wait at points, so that tests can break something
-exactly there: it makes the file <folder>/<point> and goes on when that file is gone. Points: `<step>` is before a step,
-`<step>.done` after it. Nothing reads the variable but this module.
+exactly there, once at each: it makes the file <folder>/<point> and goes on when that file is gone. Points: `<step>` is
+before a step, `<step>.done` after it. Nothing reads the variable but this module.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors im
 
 FAILURES = (MySQLMigrationError, JournalError, CommandError, OSError)
 PAUSE_LIMIT = 120
+_passed = set()  # type: set
 
 
 class Stopped(MySQLMigrationError):
@@ -30,8 +31,9 @@ class Doubt(MySQLMigrationError):
 def pause(point):
     """Wait at a point when a test asks for it, see above. point: str."""
     folder, _colon, points = os.environ.get("SEAMLESS_TEST_PAUSE_AT", "").partition(":")
-    if point not in points.split(","):
+    if point not in points.split(",") or point in _passed:
         return
+    _passed.add(point)
     path = os.path.join(folder, point)
     with open(path, "w"):
         pass
@@ -41,7 +43,7 @@ def pause(point):
 
 
 class Steps:
-    """Number, name, milliseconds, outcome and evidence of what was done."""
+    """Number, name, beginning (seconds since 1970), milliseconds, outcome and evidence of what was done."""
 
     def __init__(self):
         self.done = []
@@ -52,7 +54,7 @@ class Steps:
         Returns the evidence.
         """
         begin = time.monotonic()
-        entry = {"n": number, "name": name, "ms": 0.0, "ok": False, "evidence": {}}
+        entry = {"n": number, "name": name, "at": round(time.time(), 3), "ms": 0.0, "ok": False, "evidence": {}}
         self.done.append(entry)
         try:
             pause(name)

@@ -301,7 +301,7 @@ def test_transactions_behind_the_fence_are_carried_over_or_put_back(pair):
 
 def test_one_late_transaction_is_waited_for(pair):
     def late(_found):
-        if pair.old.variables["gtid_executed"].endswith("1-10"):
+        if not pair.old.open and pair.old.variables["gtid_executed"].endswith("1-10"):
             for machine in (pair.old, pair.new):
                 machine.variables["gtid_executed"] = OLD + ":1-11"
         return NotImplemented
@@ -309,6 +309,19 @@ def test_one_late_transaction_is_waited_for(pair):
     pair.new.on(r"SELECT WAIT_FOR_EXECUTED_GTID_SET", late)
     result = pair.run()
     assert result["gtid"] == OLD + ":1-11"
+    assert next(step for step in result["steps"] if step["name"] == "proof")["evidence"] == {"rounds": 2}
+
+
+def test_one_late_transaction_that_does_not_arrive_is_put_back(pair):
+    def late(_found):
+        if not pair.old.open:
+            pair.old.variables["gtid_executed"] = OLD + ":1-11"
+        return NotImplemented
+
+    pair.new.on(r"SELECT WAIT_FOR_EXECUTED_GTID_SET", late)
+    with pytest.raises(MySQLMigrationError, match="within the budget of 300 ms.*put back"):
+        pair.run(budget_ms=300)
+    assert is_as_before(pair)
 
 
 def test_an_applier_that_stops_in_the_window_ends_the_wait_at_once(pair):
