@@ -259,7 +259,8 @@ def test_an_overview_tells_servers_replicas_and_failed_gates():
 
 
 def test_an_overview_of_a_switch_names_the_server_that_takes_the_writes_both_ways():
-    found = {"steps": [{"n": 6, "name": "fence", "ms": 12.4, "ok": True}, {"n": 9, "name": "drain", "ms": 3, "ok": False}],
+    steps = [{"n": 6, "name": "fence", "ms": 12.4, "ok": True}, {"n": 9, "name": "drain", "ms": 3, "ok": False}]
+    found = {"steps": steps,
              "plan": ["open target"], "window_ms": 120.4, "state": "target_open"}  # fmt: skip
     assert overview.switchover(found) == [
         "6 fence: 12 ms", "9 drain: 3 ms, failed", "would be done: open target", "nobody could write for 120 ms",

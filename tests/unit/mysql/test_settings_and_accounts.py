@@ -223,7 +223,8 @@ def both(source_accounts, target_accounts, grants):
 def test_accounts_that_the_target_lacks_are_said_once_more_roles_first():
     machine, missing = both(
         rows(("app", "%", SHA2), ("zoe", "%", SHA2), ("a_role", "%", SHA2), ("root", "localhost", SHA2),
-             ("mysql.sys", "localhost", SHA2), ("migration_admin", "%", SHA2), ("ancient", "%", "mysql_native_password")),
+             ("mysql.sys", "localhost", SHA2), ("migration_admin", "%", SHA2),
+             ("ancient", "%", "mysql_native_password")),
         rows(("app", "%", SHA2)),
         ["GRANT SELECT ON `shop`.* TO `zoe`@`%`"],
     )  # fmt: skip
