@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After the cutover and after the rollback every server has all, and the replica that comes along follows the writer."""
+"""After the cutover and the rollback every server has all, and the replica that comes along follows the writer."""
 
 import time
 
