@@ -108,7 +108,8 @@ class Servers:
     def follow(self, upto=None):
         """Replicate, and wait until the target has what the source has."""
         self.old.root("SET sql_log_bin = 0; CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY 'repl-of-the-tests';"
-                      "ALTER USER repl@'%' IDENTIFIED BY 'repl-of-the-tests'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';")
+                      "ALTER USER repl@'%' IDENTIFIED BY 'repl-of-the-tests';"
+                      "GRANT REPLICATION SLAVE ON *.* TO repl@'%';")
         self.new.root("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST = '%s', SOURCE_USER = 'repl', "
                       "SOURCE_PASSWORD = 'repl-of-the-tests', SOURCE_AUTO_POSITION = 1, SOURCE_SSL = 1; START REPLICA;"
                       % self.old.login["login_host"])
