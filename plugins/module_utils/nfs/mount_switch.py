@@ -271,12 +271,11 @@ class Switch:
             raise NfsError("%s is still mounted, from %s. Look who mounted it twice" % (self.plan.path, still.source))
 
     def _unmount_one(self, point):
-        timeout = self.params["unmount_timeout"]
         if self.how == "force":
-            self.host.detach(point, FORCE, timeout)
+            self._detach(point, FORCE)
             return
         try:
-            self.host.unmount(point, timeout)
+            self.host.unmount(point, self.params["unmount_timeout"])
         except command.CommandError as error:
             left = self.host.holders(self.plan.current, self.params["check_timeout"])
             users = holders.told(left) or "no process has it open; the kernel may (NFS server, loop device, swap)"
@@ -291,8 +290,16 @@ class Switch:
                 "unseen. Make it read-only there first" % (self.plan.path, holders.told(left))
             )
         for point in points:
-            self.host.detach(point, DETACH, self.params["unmount_timeout"])
+            self._detach(point, DETACH)
         self.warnings.append("Still on the old server until they end: %s." % holders.told(left))
+
+    def _detach(self, point, flags):
+        """umount2(2). The kernel may go on waiting to say goodbye to a dead server when the path is free already."""
+        try:
+            self.host.detach(point, flags, min(self.params["unmount_timeout"], self.params["check_timeout"]))
+        except HangError:
+            if mounts.at(point, self.host.mounts()) is not None:
+                raise
 
     # -- coming to the new one
 
@@ -338,7 +345,7 @@ class Switch:
 
     def _unmount_new(self):
         if mounts.at(self.plan.path, self.host.mounts()) is not None:
-            self.host.detach(self.plan.path, DETACH, self.params["unmount_timeout"])
+            self._detach(self.plan.path, DETACH)
 
     def _mount_old(self):
         old = self.plan.current

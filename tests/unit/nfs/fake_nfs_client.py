@@ -56,6 +56,8 @@ class FakeClient:
         self.busy = []
         self.stubborn = False
         self.dies_at = None
+        self.stuck = False
+        self.slow_goodbye = False
         self.show([ROOT_LINE])
 
     def show(self, lines):
@@ -124,7 +126,10 @@ class FakeClient:
     def detach(self, point, flags, timeout):
         assert timeout
         self._note("%s %s" % ({1: "force", 2: "detach"}[flags], point))
-        self._remove(point)
+        if not self.stuck:
+            self._remove(point)
+        if self._server(point) in self.down or self.slow_goodbye:
+            raise HangError("umount of %s had no answer within %g s" % (point, timeout))
 
     def connect(self, address, port, timeout):
         assert timeout

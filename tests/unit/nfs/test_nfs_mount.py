@@ -275,6 +275,21 @@ def test_an_old_server_that_does_not_answer_is_left_by_force_when_that_is_asked_
     assert client.host.services.up == {"app.service": True}
 
 
+def test_a_dead_server_that_is_waited_for_after_the_path_is_free_keeps_nobody(client):
+    client.host.down = {"old"}
+    client.host.slow_goodbye = True
+    client.settle(force=True, stop_units=["app.service"])
+    assert client.host.sources() == {POINT: "new:/srv/files"}
+
+
+def test_a_path_that_even_force_does_not_free_puts_all_back(client):
+    client.host.down = {"old"}
+    client.host.stuck = True
+    with pytest.raises(NfsError, match="umount of /mnt/files had no answer.*Everything was put back"):
+        client.switch(force=True, stop_units=["app.service"])
+    client.as_before()
+
+
 def test_a_closed_port_of_the_new_server_is_found_before_anything_is_touched(client):
     client.host.closed = {"new"}
     with pytest.raises(NfsError, match="10.0.0.2 port 2049.*Connection refused.*firewall_port.*Nothing was touched"):
