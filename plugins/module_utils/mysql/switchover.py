@@ -369,16 +369,19 @@ class Switchover:
             return ["open %s for writes" % self.target.where] if record.closed_target else []
         if state == "target_open" or (state == "both_fenced" and record.closed_target):
             return []
-        if state != "source_open":
+        bridge = self.options["strategy"] == "bridge"
+        if state != "source_open" and not (bridge and state == "both_open"):
             raise self._unexplained(state)
-        words = [
-            "fence %s" % self.source.where,
-            "wait until %s has executed everything" % self.target.where,
-            "commit in %s" % self.options["journal_path"],
-        ]
-        if self.options["strategy"] == "read_only_window":
-            return words + ["leave both fenced"]
-        return words + ["open %s" % self.target.where, "run %d hooks" % len(self.options["hooks"].get("switch", []))]
+        return self._words(bridge)
+
+    def _words(self, bridge):
+        commit = "commit in %s" % self.options["journal_path"]
+        fenced = "fence %s" % self.source.where
+        opened = ["open %s" % self.target.where, "run %d hooks" % len(self.options["hooks"].get("switch", []))]
+        if bridge:
+            return [commit] + opened + [fenced]
+        words = [fenced, "wait until %s has executed everything" % self.target.where, commit]
+        return words + (["leave both fenced"] if self.options["strategy"] == "read_only_window" else opened)
 
     def result(self):
         """What the module returns: dict."""

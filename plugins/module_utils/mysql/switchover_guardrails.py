@@ -63,8 +63,11 @@ def of_this_moment(source, target, channel, bridge=False):
     gates.append(
         guardrails.gate("source_open", problems, "Open it with mysql_read_only, or find out who fenced it", dict(state))
     )
-    state = target.reading()
-    problems = [] if state["fenced"] or bridge else ["the target is not fenced"]
+    with target.fresh() as session:
+        state = target.reading(session)
+        problems = [] if state["fenced"] or bridge else ["the target is not fenced"]
+        if not problems and not bridge and not target.persists_fence(session):
+            problems.append("the fence of the target would not outlast a restart")
     gates.append(guardrails.gate("target_fenced", problems, "Fence it with mysql_read_only", dict(state)))
     # The target's set was read first, so that what the source does meanwhile cannot look errant.
     extra = "" if bridge else source.lacks(applied)

@@ -110,11 +110,12 @@ def _on_term(number, frame):
 
 @contextlib.contextmanager
 def signals():
-    """A lost connection to the caller does not stop a switchover half way; TERM undoes it before the commit."""
+    """A lost connection to the caller does not stop a switchover half way; TERM and INT undo it before the commit."""
     try:
         before = {
             signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
             signal.SIGTERM: signal.signal(signal.SIGTERM, _on_term),
+            signal.SIGINT: signal.signal(signal.SIGINT, _on_term),
         }
     except ValueError:  # not the main thread: nothing to arrange
         before = {}
@@ -126,6 +127,7 @@ def signals():
 
 
 def deaf():
-    """From here on nobody stops this process by TERM: what it does now has to be finished."""
+    """From here on nobody stops this process by TERM or INT: what it does now has to be finished."""
     with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)

@@ -195,6 +195,12 @@ def test_a_target_that_only_says_super_read_only_counts_as_open(pair):
         pair.run()
 
 
+def test_a_target_whose_fence_would_not_outlast_a_restart_stops_it(pair):
+    pair.new.persisted.clear()
+    with pytest.raises(MySQLMigrationError, match=r"target_fenced.*would not outlast a restart.*Nothing was changed"):
+        pair.run()
+
+
 def test_errant_transactions_stop_it_and_cannot_be_forced(pair):
     pair.new.variables["gtid_executed"] += "," + NEW + ":1"
     with pytest.raises(MySQLMigrationError, match="errant.*%s:1" % NEW):
@@ -670,6 +676,12 @@ def test_a_bridge_opens_the_target_first_and_fences_the_source_once_traffic_has_
     assert is_switched(bridge, result)
     assert seen.exists()
     assert names(result).index("open_target") < names(result).index("leave_bridge")
+
+
+def test_the_dry_run_of_a_bridge_changes_nothing(bridge):
+    result = bridge.switchover(**BRIDGE).would()
+    assert result["plan"][-1].startswith("fence source")
+    assert (bridge.old.open, bridge.new.open) == (True, False)
 
 
 def test_a_bridge_that_stands_already_is_left_the_same_way(bridge):

@@ -138,13 +138,14 @@ def test_a_run_waits_at_a_point_only_when_a_test_asks_for_it(tmp_path, monkeypat
     assert not waiting.is_alive()
 
 
-def test_being_told_to_end_in_the_window_puts_it_back(pair):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_being_told_to_end_in_the_window_puts_it_back(pair, number):
     def term(_found):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         return NotImplemented
 
     pair.old.on(r"SET PERSIST super_read_only = 1", term)
-    with pytest.raises(MySQLMigrationError, match=r"told to end \(signal 15\).*put back"):
+    with pytest.raises(MySQLMigrationError, match=r"told to end \(signal %d\).*put back" % number):
         pair.run()
     assert pair.old.open
 
