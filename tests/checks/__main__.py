@@ -11,6 +11,7 @@ from checks import changelog, files, modules, roles
 CHECKS = (
     changelog.check_release,
     files.check_headers,
+    files.check_names,
     files.check_paths,
     modules.check_action_groups,
     modules.check_documentation,

@@ -43,3 +43,15 @@ def check_paths(root: pathlib.Path) -> Iterator[str]:
                 match = pattern.search(line)
                 if match:
                     yield "%s:%d: %s: %s" % (path.relative_to(root), number, kind, match.group())
+
+
+def check_names(root: pathlib.Path) -> Iterator[str]:
+    """No two files of the unit tests have the same name: pytest would take one for the other."""
+    seen: dict[str, str] = {}
+    for path in listed(root):
+        name = str(path.relative_to(root))
+        if not name.startswith("tests/unit/") or path.suffix != ".py" or path.name in ("conftest.py", "__init__.py"):
+            continue
+        if path.name in seen:
+            yield "%s: has the name of %s" % (name, seen[path.name])
+        seen[path.name] = name

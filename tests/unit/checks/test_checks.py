@@ -41,6 +41,13 @@ def test_a_path_that_only_ends_like_one_is_fine(checkout):
     assert problems(files.check_paths, checkout) == []
 
 
+def test_two_test_files_of_one_name_are_named(checkout):
+    checkout.write("tests/unit/one/test_it.py", "")
+    assert problems(files.check_names, checkout) == []
+    checkout.write("tests/unit/two/test_it.py", "")
+    assert problems(files.check_names, checkout) == ["tests/unit/two/test_it.py: has the name of tests/unit/one/test_it.py"]
+
+
 def test_a_registry_host_is_named(checkout):
     checkout.write("docs/storage.md", "get it from deb.%s.org\n" % "debian")
     assert "a registry host" in problems(files.check_paths, checkout)[0]
