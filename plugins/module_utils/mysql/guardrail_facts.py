@@ -73,11 +73,12 @@ def user_schemas(session):
 
 def retention_hours(dialect, session, variables):
     """For how many hours the server keeps its binary log: float, 0 for ever, None where RDS drops it at once."""
-    if dialect.platform == "rds" and dialect.has_procedure("show_configuration"):
-        for row in session.call(dialect.procedure("show_configuration")):
-            if row["name"] == "binlog retention hours":
-                return None if row["value"] is None else float(row["value"])
-        return None
+    if dialect.platform == "rds":
+        rows = []
+        if dialect.has_procedure("show_configuration"):
+            rows = session.call(dialect.procedure("show_configuration"))
+        kept = [row["value"] for row in rows if row["name"] == "binlog retention hours"]
+        return float(kept[0]) if kept and kept[0] is not None else None
     seconds = int(variables.get("binlog_expire_logs_seconds") or 0)
     return seconds / 3600.0 or int(variables.get("expire_logs_days") or 0) * 24.0
 

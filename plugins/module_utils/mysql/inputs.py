@@ -197,8 +197,8 @@ def _command_errors(place, commands):
     if isinstance(commands, list) and all(_is_command(command) for command in commands):
         return []
     return [
-        "%s is %r: give a list of commands, each a list of words that begins with the absolute path of a program, such as "
-        "[[/usr/local/bin/proxy, pause]]" % (place, commands)
+        "%s is %r: give a list of commands, each a list of words that begins with the absolute path of a program, "
+        "such as [[/usr/local/bin/proxy, pause]]" % (place, commands)
     ]
 
 
