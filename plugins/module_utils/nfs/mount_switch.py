@@ -364,6 +364,8 @@ class Switch:
             except FAILURES as trouble:
                 left = [name for name, _action in list(reversed(self._undo))[position:]]
                 told = "%s. Not put back: %s (%s: %s)" % (cause, ", ".join(left), what, str(trouble).rstrip("."))
+                if what == "units":
+                    return told + ". The path is mounted as before: start them, or run again"
                 return told + ". Units stay stopped, so that nothing is written to the empty directory: run again"
         return "%s. Everything was put back" % cause
 

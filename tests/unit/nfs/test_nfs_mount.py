@@ -329,6 +329,13 @@ def test_a_unit_that_does_not_stop_puts_all_back(client):
     client.as_before()
 
 
+def test_a_unit_that_does_not_come_back_is_told_apart_from_a_path_that_does_not(client):
+    client.host.services.broken = {"app.service"}
+    with pytest.raises(NfsError, match="Not put back: units .*The path is mounted as before"):
+        client.switch(stop_units=["app.service"])
+    assert client.host.sources() == {POINT: "old:/srv/files"}
+
+
 def test_when_the_old_server_dies_meanwhile_units_stay_stopped_and_the_next_run_finishes(client):
     client.host.in_grace = {"new"}
     plan = client.plan(stop_units=["app.service"])
