@@ -24,6 +24,18 @@ TRANSACTIONS = (
  WHERE (x.trx_rows_modified > 0 OR x.trx_lock_structs > 0)"""
     + _CLIENT
 )
+# The same by the locks that transactions hold, among which is one for each table that they have changed.
+LOCKERS = (
+    "SELECT "
+    + _WHO
+    + """ FROM (SELECT DISTINCT THREAD_ID FROM performance_schema.data_locks) x
+ JOIN performance_schema.threads t ON t.THREAD_ID = x.THREAD_ID
+ LEFT JOIN performance_schema.events_transactions_current e ON e.THREAD_ID = t.THREAD_ID AND e.STATE = 'ACTIVE'
+ WHERE TRUE"""
+    + _CLIENT
+)
+# innodb_trx cannot be read at all while any statement runs that has a character beyond utf8mb3 (seen in 9.7.4).
+UNREADABLE = 3854
 BRANCHES = (
     "SELECT "
     + _WHO
@@ -39,7 +51,13 @@ def transactions(session, own):
 
     own: ids of connections that belong to this run.
     """
-    return [row for row in session.rows(TRANSACTIONS) if row["id"] not in own]
+    try:
+        rows = session.rows(TRANSACTIONS)
+    except MySQLMigrationError as error:
+        if error.code != UNREADABLE:
+            raise
+        rows = session.rows(LOCKERS)
+    return [row for row in rows if row["id"] not in own]
 
 
 def branches(session, own):
