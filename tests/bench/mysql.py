@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import time
@@ -104,6 +105,8 @@ def main():
     parser.add_argument("--megabytes", type=int, default=2000, help="what is seeded (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave the hosts of the last part running")
     arguments = parser.parse_args()
+    # The hosts are taken down although somebody ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     OUT.mkdir(parents=True, exist_ok=True)
     results = {"at": time.strftime("%Y-%m-%d %H:%M")}
     for part in PARTS:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,8 @@ def main():
     parser.add_argument("--first", type=int, default=1, help="number of the first run")
     parser.add_argument("--keep", action="store_true", help="leave the hosts running")
     arguments = parser.parse_args()
+    # The hosts are taken down although somebody ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     mysql_story.FOLDER.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
