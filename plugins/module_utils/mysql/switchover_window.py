@@ -121,7 +121,7 @@ class Window:
         """What slipped through the fence has to arrive too. Returns how many rounds that took."""
         for number in range(1, ROUNDS + 1):
             newest = self.source.executed(self.run.second)
-            if not gtid.subtract(self.run.second, newest, self.run.gtid):
+            if newest == self.run.gtid or not gtid.subtract(self.run.second, newest, self.run.gtid):
                 return number
             self.run.gtid = newest
             self.drain()

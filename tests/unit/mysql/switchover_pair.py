@@ -119,6 +119,9 @@ class Machine(fakes.FakeServer):
             (r"CREATE (SCHEMA|TABLE)", self._create),
             (r"REPLACE INTO seamless_migration.canary .*VALUES \('(\w+)', '([^']+)'", self._write_canary),
             (r"SELECT run FROM seamless_migration.canary", self._read_canary),
+            (r"SELECT GTID_SUBTRACT\('(.*)', @@GLOBAL.gtid_executed\)$", lambda found: [
+                {"x": fakes.subtract(found.group(1).replace("\\n", ""), self.variables["gtid_executed"])}
+            ]),
             (r"KILL QUERY", []),
             (r"ALTER DEFINER", self._enable_event),
             (r"SET SESSION sql_mode", []),

@@ -169,6 +169,19 @@ def test_a_switch_that_fails_never_reopens_the_source_and_is_tried_by_the_next_r
     assert (again["complete"], again["recovered"]) == (True, "forward")
 
 
+def test_hooks_that_ran_to_their_end_do_not_run_again(pair, tmp_path):
+    seen = tmp_path / "seen"
+    hooks = {"switch": [["sh", "-c", "echo switched >> %s" % seen]]}
+    pair.new.on(r"REPLACE", lambda found: (pair.old.channels["way_back"].update(Replica_IO_Running="No"), [])[1])
+    result = pair.run(hooks=hooks)
+    assert result["complete"] is False
+    assert "canary has not arrived" in result["warnings"][0]
+    pair.new.on(r"REPLACE INTO seamless_migration.canary .*VALUES \('(\w+)', '([^']+)'", pair.new._write_canary)
+    pair.follow()
+    assert pair.run(hooks=hooks)["complete"] is True
+    assert seen.read_text().split() == ["switched"]
+
+
 # --- gates and preparations ----------------------------------------------------------------------------------------
 
 
