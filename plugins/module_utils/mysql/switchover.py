@@ -49,6 +49,16 @@ def mirrored(options):
     )
 
 
+def _only_forward(error, run):
+    """What is told when something failed after the commit."""
+    return Doubt(
+        "%s. This switchover is committed and only goes forward: %s stays fenced. Bring both servers back, then run "
+        "again"
+        % (str(error).rstrip("."), run.source.where),
+        code=getattr(error, "code", 0),
+    )
+
+
 class Switchover:
     """A switchover of one migration.
 
@@ -272,11 +282,7 @@ class Switchover:
         try:
             Forward(run).go(**how)
         except FAILURES as error:
-            raise Doubt(
-                "%s. This switchover is committed and only goes forward: %s stays fenced. Bring both servers back, "
-                "then run again" % (str(error).rstrip("."), run.source.where),
-                code=getattr(error, "code", 0),
-            ) from error
+            raise _only_forward(error, run) from error
 
     @staticmethod
     def _drain_again(run):
@@ -319,7 +325,7 @@ class Switchover:
         if run.record.phase == "none":
             raise MySQLMigrationError("%s. Nothing was changed" % cause, code=code) from error
         if run.record.phase == "committed":
-            raise error
+            raise _only_forward(error, run) from error
         self.changed = True
         try:
             problems = Undo(run).put_back(cause)

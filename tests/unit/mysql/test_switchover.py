@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 import fakes
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
-from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_open
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_open, switchover_steps
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import Doubt
 from switchover_pair import NEW, OLD, Pair, PowerLoss
@@ -408,6 +408,19 @@ def test_a_source_whose_fence_is_not_kept_keeps_the_target_closed(pair):
     with pytest.raises(Doubt, match="would not outlast a restart"):
         pair.run()
     assert not pair.new.open
+
+
+def test_what_fails_right_after_the_commit_is_never_put_back(pair, monkeypatch):
+    def fail(point):
+        if point == "commit.done":
+            raise OSError("the disk is gone")
+
+    monkeypatch.setattr(switchover_steps, "pause", fail)
+    with pytest.raises(Doubt, match="the disk is gone.*only goes forward"):
+        pair.run()
+    assert not pair.old.open
+    monkeypatch.setattr(switchover_steps, "pause", lambda _point: None)
+    assert is_switched(pair, pair.run())
 
 
 def test_a_lost_lock_stops_it_before_the_commit(pair):
