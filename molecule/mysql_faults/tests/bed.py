@@ -261,7 +261,7 @@ class Process:
     def _read(self, number, stream):
         self.said[number] = stream.read()
 
-    def wait_at(self, point, seconds=120):
+    def wait_at(self, point, seconds=300):
         """Wait until it has reached a point. Returns whether it has, and not ended before."""
         end = time.monotonic() + seconds
         while not (self.points / point).exists():
