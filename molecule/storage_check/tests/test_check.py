@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every storage playbook can be tried on hosts that nothing was done to: it tells what it would do, and does nothing."""
+"""Every storage playbook can be tried on hosts that nothing was done to: it says what it would do, and no more."""
 
 import os
 import subprocess
