@@ -5,14 +5,6 @@
 
 from __future__ import annotations
 
-import time
-
-from ansible import context
-from ansible.plugins.callback import CallbackBase
-from ansible.template import Templar
-from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import secret_values
-from ansible_collections.seamless.migration.plugins.plugin_utils.recorder import OURS, Recorder
-
 DOCUMENTATION = r"""
 name: recorder
 type: notification
@@ -30,6 +22,14 @@ description:
 requirements:
   - enable in configuration, except with the playbooks of this collection
 """
+
+import time
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
+from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import secret_values
+from ansible_collections.seamless.migration.plugins.plugin_utils.recorder import OURS, Recorder
 
 # One of them is enough, when a user has enabled what a playbook brings along.
 _active: list = []

@@ -135,13 +135,13 @@ def timeline(model):
 def waterfall(window):
     """The bars of a window with `left` and `wide` in percent, and the width of the picture in milliseconds."""
     shown = window["bars"]
-    least = min([0] + [bar["from_ms"] for bar in shown])
-    most = max([window["ms"] or 0, 1] + [bar["from_ms"] + bar["ms"] for bar in shown])
+    least = min([0] + [piece["from_ms"] for piece in shown])
+    most = max([window["ms"] or 0, 1] + [piece["from_ms"] + piece["ms"] for piece in shown])
     scale = 100 / (most - least)
     return {
         "bars": [
-            dict(bar, left=round((bar["from_ms"] - least) * scale, 2), wide=round(bar["ms"] * scale, 2))
-            for bar in shown
+            dict(piece, left=round((piece["from_ms"] - least) * scale, 2), wide=round(piece["ms"] * scale, 2))
+            for piece in shown
         ],
         "zero": round(-least * scale, 2),
         "ms": most,

@@ -313,14 +313,14 @@ def bars(window):
     found = []
     for task in window["tasks"]:
         begin = round((epoch(task["at"]) - opened) * 1000, 1)
-        bar = {"kind": "task", "name": task.get("name"), "host": task.get("host"), "from_ms": begin, "ms": task["ms"]}
-        found.append(dict(bar, ok=True, detail=""))
+        piece = {"kind": "task", "name": task.get("name"), "host": task.get("host"), "from_ms": begin, "ms": task["ms"]}
+        found.append(dict(piece, ok=True, detail=""))
     found += _place(window, found, opened)
     found += [_point("this client writes again", client["host"], client["at"], opened) for client in window["clients"]]
     if window["committed"]:
         text = "committed, the %s takes the writes" % window["side"]
         found.append(_point(text, window["host"], window["committed"], opened))
-    return sorted(found, key=lambda bar: (bar["from_ms"], -bar["ms"]))
+    return sorted(found, key=lambda piece: (piece["from_ms"], -piece["ms"]))
 
 
 def _point(name, host, at, opened):
@@ -397,7 +397,8 @@ def _detail(step):
 
 def really(window):
     """Milliseconds from the stop of the writers until the window was closed, or None when it is not known."""
-    starts = [bar["from_ms"] for bar in window["bars"] if bar["kind"] == "step" and bar["name"] == "stop_writers"]
+    steps = [piece for piece in window["bars"] if piece["kind"] == "step"]
+    starts = [piece["from_ms"] for piece in steps if piece["name"] == "stop_writers"]
     if not starts or window["ms"] is None:
         return None
     return round(window["ms"] - starts[0])

@@ -158,7 +158,7 @@ def padded(value, width):
     return shown + " " * (width - wide(shown))
 
 
-def bar(done, total, width=_BAR):
+def drawn(done, total, width=_BAR):
     """A bar that tells which part is done: '[########............]'."""
     part = min(1.0, done / total) if total else 0.0
     full = int(part * width)
@@ -204,7 +204,7 @@ def _tree_lines(trees):
             "  %s %s %5s %21s %11s %9s %6s"
             % (
                 padded(tree["tree"], 14),
-                bar(*shown),
+                drawn(*shown),
                 percent(*shown),
                 "%s/%s" % (words.size(done), words.size(total)) if not finished else words.size(done),
                 words.rate(tree.get("bytes_per_s")),

@@ -209,8 +209,7 @@ class Comparison(object):
             if table.key is None:
                 yield Chunk(table, pace)
             else:
-                for chunk in self._chunks_of(pair, table, pace, self._resume.after.get(name)):
-                    yield chunk
+                yield from self._chunks_of(pair, table, pace, self._resume.after.get(name))
 
     def _chunks_of(self, pair, table, pace, after):
         result = self._results[table.shown]

@@ -113,7 +113,7 @@ class Work(object):
         self._notes.append("The accounts of the target are replaced by those of the source.")
         if not seed_clone.check_donor_login(self.source, self.target):
             self._notes.append("The login of the target is no account of the source with the same password: after "
-                                  "the clone it is gone, and that of the source is the one to use.")
+                               "the clone it is gone, and that of the source is the one to use.")
 
     def _look_at_dump(self, one, source, target, schemas):
         beyond = seed_facts.beyond_us(source, target, schemas)
@@ -125,7 +125,7 @@ class Work(object):
         floats = seed_facts.float_tables(source, schemas)
         if floats:
             self._notes.append("mysqldump writes FLOAT with six digits, so that values of these tables will not be "
-                                  "exactly those of the source: %s. Clone copies them as they are." % ", ".join(floats))
+                               "exactly those of the source: %s. Clone copies them as they are." % ", ".join(floats))
 
     # --- do it ---
 
@@ -177,8 +177,8 @@ class Work(object):
     def _tell_awake(self, awake):
         if awake:
             self._notes.append("The event scheduler of the target is off and stays so, because these events could "
-                                  "not be put to sleep; SYSTEM_USER is needed for those of its holders: %s"
-                                  % ", ".join(awake))
+                               "not be put to sleep; SYSTEM_USER is needed for those of its holders: %s"
+                               % ", ".join(awake))
 
     # --- dump ---
 
@@ -283,7 +283,7 @@ class Work(object):
         errant = gtid.subtract(session, gtid.executed(session), position)
         if errant:
             self._notes.append("The load left transactions of the target's own, which the source would be given on "
-                                  "the way back: %s. Keep the channel from target to source away from them." % errant)
+                               "the way back: %s. Keep the channel from target to source away from them." % errant)
 
 
 class _Unmoved(object):

@@ -23,12 +23,12 @@ def test_sets_of_the_server_come_without_line_breaks(session):
 
 
 def test_the_server_subtracts_unites_and_intersects(session):
-    one, other = UUID + ":1-5", "%s:4-8,%s:1" % (UUID, OTHER)
-    assert gtid.subtract(session, one, other) == UUID + ":1-3"
-    assert gtid.union(session, one, "", other) == "%s:1-8,%s:1" % (UUID, OTHER)
-    assert gtid.intersect(session, one, other) == UUID + ":4-5"
-    assert gtid.is_subset(session, UUID + ":2", one)
-    assert not gtid.is_subset(session, other, one)
+    first, other = UUID + ":1-5", "%s:4-8,%s:1" % (UUID, OTHER)
+    assert gtid.subtract(session, first, other) == UUID + ":1-3"
+    assert gtid.union(session, first, "", other) == "%s:1-8,%s:1" % (UUID, OTHER)
+    assert gtid.intersect(session, first, other) == UUID + ":4-5"
+    assert gtid.is_subset(session, UUID + ":2", first)
+    assert not gtid.is_subset(session, other, first)
     assert gtid.is_subset(session, "", "")
 
 

@@ -152,8 +152,10 @@ def test_definers_beyond_the_login_are_named_before_anything_is_loaded(pair):
     _refused(pair, "root@localhost.*Grant SYSTEM_USER")
 
 
-@pytest.mark.parametrize("options, message", [({"timeout": 0}, "timeout"), ({"lock_wait": 0}, "lock_wait"),
-                                             ({"dump_options": ["shop"]}, "dump_options")])
+@pytest.mark.parametrize(
+    "options, message",
+    [({"timeout": 0}, "timeout"), ({"lock_wait": 0}, "lock_wait"), ({"dump_options": ["shop"]}, "dump_options")],
+)
 def test_options_that_are_none_are_refused(pair, options, message):
     with pytest.raises(MySQLMigrationError, match=message):
         pair.work(**options)

@@ -24,8 +24,8 @@ class Page(html.parser.HTMLParser):
         self.open = []
         self.feed(text)
 
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
         self.tags.append(tag)
         if tag not in ("meta", "link", "br", "line", "circle", "polyline", "polygon"):
             self.open.append(tag)
@@ -115,14 +115,14 @@ def test_steps_lie_within_their_task_where_the_clocks_differ():
             for step in event["data"]["steps"]:
                 step["at"] += 86400
     bars = Model(story.events).windows[0]["bars"]
-    task = next(bar for bar in bars if bar["kind"] == "task")
-    steps = [bar for bar in bars if bar["kind"] in ("step", "before")]
+    task = next(piece for piece in bars if piece["kind"] == "task")
+    steps = [piece for piece in bars if piece["kind"] in ("step", "before")]
     assert len(steps) == len(stories.FREEZE)
     assert steps[-1]["from_ms"] + steps[-1]["ms"] == pytest.approx(task["from_ms"] + task["ms"])
 
 
 def test_the_window_of_a_switchover_begins_with_the_fence():
-    bars = {bar["name"]: bar for bar in Model(stories.mysql().events).windows[0]["bars"]}
+    bars = {piece["name"]: piece for piece in Model(stories.mysql().events).windows[0]["bars"]}
     assert bars["fence"]["from_ms"] == 0
     assert bars["guardrails"]["from_ms"] == -300
     assert bars["drain"]["from_ms"] == 42.5

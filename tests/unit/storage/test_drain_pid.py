@@ -10,7 +10,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage import 
 
 def settled(decide, wanted):
     """What decide() says, once it is what is wanted; a process that was just started has no arguments for a moment."""
-    for _ in range(200):
+    for _again in range(200):
         if decide() == wanted:
             break
         time.sleep(0.05)

@@ -58,7 +58,7 @@ class Trees:
     def copy(self):
         shutil.rmtree(self.dest, ignore_errors=True)
         # On a busy machine the time of a directory can be set before its last file comes: the second pass sets it.
-        for _ in range(2):
+        for _again in range(2):
             subprocess.run(
                 ["rsync", "-aHAX", "--modify-window=-1", "--exclude=/.seamless-*", self.source + "/", self.dest],
                 check=True,
