@@ -129,6 +129,7 @@ UNPROVEN = {
         "mysql_rds",
         "mysql_topology",
         "nfs_modules",
+        "storage_check",
         "storage_faults",
         "storage_periodic",
     )
