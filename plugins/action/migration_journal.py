@@ -68,6 +68,8 @@ class ActionModule(JournalAction):
         if mine:
             return None
         taken_over = lock.acquire(me)
+        if not lock.taken:
+            return None  # another worker of this run was faster, and records it
         data = {"state": "acquired", "pid": me["pid"], "user": me["user"], "playbook": me["playbook"]}
         if taken_over:
             data.update(state="taken_over", dead={key: taken_over.get(key) for key in ("pid", "user", "since")})

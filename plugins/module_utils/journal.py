@@ -414,10 +414,14 @@ def is_alive(owner):
 
 
 class Lock:
-    """Keeps a second run of a migration out. path: a file that stays; who holds it stands in it."""
+    """Keeps a second run of a migration out. path: a file that stays; who holds it stands in it.
+
+    taken: whether acquire() took it, and did not find that another worker of the same run has it by now.
+    """
 
     def __init__(self, path):
         self.path = path
+        self.taken = False
 
     @classmethod
     def of(cls, state_dir, migration):
@@ -468,6 +472,7 @@ class Lock:
                 if holder and is_alive(holder):
                     raise JournalError(self.refusal(holder))
                 self._store(handle, owner)
+                self.taken = True
                 return holder
         except OSError as error:
             raise JournalError("Failed to take the lock %s: %s" % (self.path, error.strerror)) from error
