@@ -161,7 +161,8 @@ def watched(host):
     return host
 
 
-def test_the_writers_come_back_only_when_live_sync_watches_the_tree_again(watched):
+def test_the_writers_come_back_only_when_live_sync_watches_the_tree_again(watched, monkeypatch):
+    monkeypatch.setattr(freeze_watch, "PATIENCE_S", 60)  # a slow machine starts it late
     watched.run("frozen", tree=watched.staged_tree)
     os.unlink(watched.log)
     result = watched.run("thawed")
