@@ -462,7 +462,7 @@ def test_trees_that_are_written_all_the_time_do_not_differ(trees):
     writer.start()
     try:
         for _round in range(3):
-            result = job(trees, "full", live=True, recheck_delay=1).run()
+            result = job(trees, "full", live=True, recheck_delay=5).run()
             assert result["equal"], result["differences"]
     finally:
         stop.set()
