@@ -517,6 +517,19 @@ def test_a_read_only_target_is_told(tmp_path, src, small_disk):
         Copy(tmp_path, src, target).run()
 
 
+def test_a_daemon_on_a_read_only_file_system_is_told_and_the_copy_goes_on_when_it_can_write(tmp_path, src, small_disk):
+    target = small_disk / "data"
+    target.mkdir()
+    with Daemon(tmp_path, target) as daemon:
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        copy = Copy(tmp_path, src, daemon.url, password_file=daemon.password_file)
+        with pytest.raises(binary.RsyncError, match="read-only"):
+            copy.run()
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        assert copy.run()["state"] == "done"
+        assert manifest(src) == manifest(target)
+
+
 def test_a_wrong_secret_is_told_and_nothing_is_begun(tmp_path, src, dest):
     dest.mkdir()
     with Daemon(tmp_path, dest) as daemon:
