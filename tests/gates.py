@@ -129,7 +129,6 @@ UNPROVEN = {
         "mysql_rds",
         "mysql_topology",
         "nfs_modules",
-        "storage_check",
         "storage_faults",
         "storage_periodic",
     )
