@@ -287,9 +287,11 @@ class DaemonSide:
     def _kept(self, candidate, kind, attributes):
         kept = [name for name in attributes if name not in self._rules.ignore]
         if candidate.kind != _LOOK:
-            # The manifests know times to the granularity that was asked for, and groups; a partial list does not.
-            kept = [name for name in kept if name not in ("mtime", "hard_links")]
-            kept += [name for name in ("mtime", "hard_links") if name in candidate.attributes]
+            # Manifests know times to the granularity that was asked for, and groups of links; a partial list does not
+            # know the groups, nor an old rsync times so exact. What rsync finds equal by now was mended since.
+            untold = ["hard_links"] if self._daemon.exact_times else ["hard_links", "mtime"]
+            kept = [name for name in kept if name not in ("hard_links", "mtime") or name in candidate.attributes]
+            kept += [name for name in untold if name in candidate.attributes and name not in kept]
         elif self._rules.skips_time(candidate.path, kind):
             kept = [name for name in kept if name != "mtime"]
         return kept

@@ -85,7 +85,8 @@ class Daemon:
     """The tree behind url.
 
     password_file: path for --password-file, or None. folder: for lists and answers. extended: which of "acl" and
-    "xattr" to ask about. timeout: seconds for one question.
+    "xattr" to ask about. timeout: seconds for one question. exact_times: whether this rsync can compare times to the
+    nanosecond.
     """
 
     def __init__(self, url, password_file, folder, extended=("acl", "xattr"), *, timeout=3600):
@@ -97,7 +98,7 @@ class Daemon:
         self._timeout = timeout
         self._asked = ["-nlptgoDH", "--numeric-ids", "-8", "--from0", "--out-format=%i %n"]
         self._asked += (["-A"] if "acl" in extended else []) + (["-X"] if "xattr" in extended else [])
-        self._exact = ["--modify-window=-1"] if self._version() >= _NANOSECONDS else []
+        self.exact_times = self._version() >= _NANOSECONDS
 
     @staticmethod
     def _version():
@@ -135,7 +136,7 @@ class Daemon:
         answer = self._run(
             self._asked
             + ["--checksum", "--ignore-missing-args"]
-            + (self._exact if exact_times else [])
+            + (["--modify-window=-1"] if exact_times and self.exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],
             ok=(0, _VANISHED),
