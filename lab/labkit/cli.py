@@ -22,7 +22,8 @@ def _up(arguments):
 
 
 def _down(arguments):
-    hosts.down(arguments.name)
+    if machine.has_podman():  # else no lab ever was on this machine
+        hosts.down(arguments.name)
 
 
 def _list(arguments):

@@ -7,7 +7,7 @@ import tarfile
 from types import SimpleNamespace
 
 import pytest
-from labkit import furnish, inventory, network, podman, ssh, state
+from labkit import cli, furnish, inventory, network, podman, ssh, state
 from labkit.run import LabError, run
 
 
@@ -134,3 +134,10 @@ def test_a_command_that_fails_is_an_error_with_what_it_said():
         run(["no-such-command-here"])
     with pytest.raises(LabError, match="Still running"):
         run(["sleep", "5"], timeout=0.1)
+
+
+@pytest.mark.parametrize("verb", ["down", "clean"])
+def test_on_a_machine_that_never_had_a_lab_there_is_nothing_to_take_down(verb, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(cli.machine, "require_root", lambda: None)
+    assert cli.main([verb]) == 0, capsys.readouterr().err
