@@ -34,8 +34,8 @@ demo: venv ## Move a storage server and a database under load, and back; prints 
 	@python lab/demo.py
 
 .PHONY: test
-test: venv ## Every gate: lint, unit, browser, sanity, package, legs, molecule
-	@$(GATES) lint unit browser sanity package legs molecule
+test: venv ## Every gate: lint, unit, browser, sanity, package, legs, chaos, molecule
+	@$(GATES) lint unit browser sanity package legs chaos molecule
 
 .PHONY: lint
 lint: venv ## The static gates

@@ -117,6 +117,11 @@ def leg_gates() -> list[Gate]:
     return [Gate("leg %s" % name, [str(ROOT / "tests" / "legs" / "run"), name]) for name in ("oldest", "newest")]
 
 
+def chaos_gates() -> list[Gate]:
+    # Few of the runs of `make chaos-mysql`, and always the same dice, so that a violation can be played again.
+    return [Gate("chaos-mysql", [sys.executable, "tests/chaos/mysql.py", "--seed", "1", "--runs", "4"])]
+
+
 # Scenarios that `make test` does not play yet, and why; `make molecule S=name` plays them.
 UNPROVEN = {
     name: "not seen green from start to end yet; play it with make molecule S=%s" % name
@@ -154,6 +159,7 @@ GROUPS = {
     "sanity": (sanity_gates, 1, True),
     "package": (package_gates, 1, True),
     "legs": (leg_gates, 1, True),  # both work on the same machine: the jobs of cron, the state of the collection
+    "chaos": (chaos_gates, 1, False),
     "molecule": (molecule_gates, 1, False),
 }
 
