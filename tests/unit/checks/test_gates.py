@@ -28,6 +28,42 @@ def test_a_gate_that_takes_too_long_has_failed(tmp_path):
     assert outcome_of("exec sleep 30", cwd=tmp_path, timeout=1).state == "failed"
 
 
+def test_what_a_gate_left_that_was_ended_is_taken_down(tmp_path):
+    undo = ["touch", str(tmp_path / "undone")]
+    assert outcome_of("exec sleep 30", cwd=tmp_path, timeout=1, undo=undo).state == "failed"
+    assert (tmp_path / "undone").exists()
+
+
+def test_a_story_that_passes_at_the_second_try_has_passed_and_the_summary_tells_of_it(tmp_path, capsys):
+    outcome = outcome_of("echo tried; mkdir begun && exit 1; exit 0", cwd=tmp_path, tries=2)
+    assert outcome.state == "passed"
+    assert (tmp_path / "the-gate.first.log").exists()
+    assert gates.summary([outcome], 1) == 0
+    assert "passed: the gate passed only at try 2" in capsys.readouterr().out
+
+
+def test_a_story_that_fails_twice_has_failed(tmp_path):
+    assert outcome_of("exit 1", cwd=tmp_path, tries=2).state == "failed"
+
+
+def test_a_story_for_which_no_time_is_left_is_skipped_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(gates, "MINUTES", 0)
+    outcome = outcome_of("exit 0", cwd=tmp_path, story=True)
+    assert (outcome.state, outcome.remark) == ("skipped", "no time was left for it after 0 minutes")
+    assert outcome_of("exit 0", cwd=tmp_path).state == "passed"
+
+
+def test_gates_of_one_lane_never_run_at_once_and_lanes_do(tmp_path):
+    busy = "mkdir busy-$1 || exit 1; sleep 0.3; [ -e busy-other ] && touch met; rmdir busy-$1"
+    made = [
+        gates.Gate("gate %d %s" % (number, lane), ["sh", "-c", busy, "sh", lane], cwd=tmp_path, lane=lane)
+        for number in range(3)
+        for lane in ("one", "other")
+    ]
+    assert [outcome.state for outcome in gates.play(made)] == ["passed"] * 6
+    assert (tmp_path / "met").exists()
+
+
 def test_the_closing_line_of_pytest_is_told(tmp_path):
     assert outcome_of("echo '==== 3 passed, 1 skipped in 2.1s ===='; echo", cwd=tmp_path).remark == (
         "3 passed, 1 skipped in 2.1s"
