@@ -4,9 +4,9 @@
 A gate is a command: exit status 0 means passed, 77 skipped (its last line says why), anything else failed. What it
 prints goes to build/logs/GATE.log, and its end to the screen when it failed.
 
-Gates of one lane run one after the other, because they would disturb each other; the lanes run side by side. A story on
-real hosts that fails is played once more, and the summary tells of it. Where GATES_MINUTES is set, a story for which no
-time is left is skipped, and the summary tells of that too.
+Two gates run at a time, but those that would disturb each other one after the other. A story on real hosts that fails
+is played once more, and the summary tells of it. Where GATES_MINUTES is set, a story for which no time is left is
+skipped, and the summary tells of that too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
 LOGS = BUILD / "logs"
 STAGE = BUILD / "stage" / "ansible_collections" / "seamless" / "migration"
 SKIPPED = 77
-# What changes this machine's own inotify limits and cron jobs, or measures time; and what keeps to hosts of its own.
-MACHINE, APART = "machine", "apart"
+WORKERS = 2
 # Minutes from the start after which no story begins any more, so that a run ends by itself before it is ended.
 MINUTES = float(os.environ.get("GATES_MINUTES") or "inf")
 STARTED = time.monotonic()
@@ -44,7 +43,9 @@ PYTEST_CLOSING = re.compile(r"^=* ?(\d+ (?:passed|failed|skipped|error).*?) ?=*$
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """tries: how often it is run until it passes. story: whether it may be left out when the time is over. undo: takes
+    """apart: whether it may run beside any other; the rest changes inotify limits or jobs of cron of this very machine.
+
+    tries: how often it is run until it passes. story: whether it may be left out when the time is over. undo: takes
     down what the command leaves when it is ended.
     """
 
@@ -53,7 +54,7 @@ class Gate:
     cwd: pathlib.Path = ROOT
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     timeout: int = 1800
-    lane: str = MACHINE
+    apart: bool = False
     tries: int = 1
     story: bool = False
     undo: list[str] = dataclasses.field(default_factory=list)
@@ -94,8 +95,8 @@ def lint_gates() -> list[Gate]:
     docs = ["lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "--validate-collection-refs=self", "."]
     shell = [name for name in listed() if is_shell(ROOT / name)]
     return [
-        Gate("ansible-lint", ["ansible-lint", "--offline", "--strict", "--nocolor"], STAGE, in_stage, lane=APART),
-        Gate("antsibull-docs", ["antsibull-docs", *docs], STAGE, {"HOME": str(LOGS)}, lane=APART),
+        Gate("ansible-lint", ["ansible-lint", "--offline", "--strict", "--nocolor"], STAGE, in_stage, apart=True),
+        Gate("antsibull-docs", ["antsibull-docs", *docs], STAGE, {"HOME": str(LOGS)}, apart=True),
         Gate("mypy", ["mypy", *listed("plugins/module_utils/*.py")]),
         Gate("ruff", ["ruff", "check", "."]),
         Gate("yamllint", ["yamllint", "--strict", "."]),
@@ -122,15 +123,15 @@ def unit_gates() -> list[Gate]:
 
 
 def sanity_gates() -> list[Gate]:
-    return [Gate("ansible-test sanity", [str(ROOT / "tests" / "sanity" / "run")], lane=APART)]
+    return [Gate("ansible-test sanity", [str(ROOT / "tests" / "sanity" / "run")], apart=True)]
 
 
 def browser_gates() -> list[Gate]:
-    return [Gate("browser", ["pytest", "tests/browser", "-q"], lane=APART)]
+    return [Gate("browser", ["pytest", "tests/browser", "-q"], apart=True)]
 
 
 def package_gates() -> list[Gate]:
-    return [Gate("package", [str(ROOT / "tests" / "package")], lane=APART)]
+    return [Gate("package", [str(ROOT / "tests" / "package")], apart=True)]
 
 
 def leg_gates() -> list[Gate]:
@@ -139,7 +140,7 @@ def leg_gates() -> list[Gate]:
 
 def chaos_gates() -> list[Gate]:
     # Few of the runs of `make chaos-mysql`, and always the same dice, so that a violation can be played again.
-    return [Gate("chaos-mysql", [sys.executable, "tests/chaos/mysql.py", "--seed", "1", "--runs", "4"], lane=APART)]
+    return [Gate("chaos-mysql", [sys.executable, "tests/chaos/mysql.py", "--seed", "1", "--runs", "4"], apart=True)]
 
 
 # Scenarios that `make test` does not play yet, and why; `make molecule S=name` plays them.
@@ -165,10 +166,11 @@ def molecule_gate(name: str, asked: list[str]) -> Gate:
     if name in UNPROVEN and gate not in asked:
         return Gate(gate, ["sh", "-c", 'echo "$1"; exit %d' % SKIPPED, "sh", UNPROVEN[name]])
     # MySQL's hosts have no lsyncd, and guests with a kernel of their own have inotify limits of their own.
-    lane = APART if name.startswith(("mysql_", "nfs_")) else MACHINE
+    apart = name.startswith(("mysql_", "nfs_"))
     command = ["molecule", "test", "--scenario-name", name]
     undo = ["molecule", "destroy", "--scenario-name", name]
-    return Gate(gate, command, timeout=STORY_SECONDS, lane=lane, tries=1 if gate in asked else 2, story=True, undo=undo)
+    tries = 1 if gate in asked else 2
+    return Gate(gate, command, timeout=STORY_SECONDS, apart=apart, tries=tries, story=True, undo=undo)
 
 
 def molecule_gates() -> list[Gate]:
@@ -280,18 +282,51 @@ def main() -> int:
     return summary(outcomes, time.monotonic() - STARTED)
 
 
+class Queue:
+    """Hands out gates: first those that may not meet, so that nothing waits for them in the end."""
+
+    def __init__(self, gates: list[Gate]) -> None:
+        self._waiting = sorted(gates, key=lambda gate: gate.apart)
+        self._at_work = False
+        self._changed = threading.Condition()
+
+    def take(self) -> Gate | None:
+        """Return the next gate that may run now, or None when there is none left; waits for it."""
+        with self._changed:
+            while self._waiting:
+                for gate in self._waiting:
+                    if gate.apart or not self._at_work:
+                        self._waiting.remove(gate)
+                        self._at_work = self._at_work or not gate.apart
+                        return gate
+                self._changed.wait()
+        return None
+
+    def give_back(self, gate: Gate) -> None:
+        with self._changed:
+            self._at_work = self._at_work and gate.apart
+            self._changed.notify_all()
+
+
+def work(queue: Queue, lock: threading.Lock) -> list[Outcome]:
+    """Run gates until there is none left."""
+    outcomes = []
+    for gate in iter(queue.take, None):
+        outcomes.append(told(gate, lock))
+        queue.give_back(gate)
+    return outcomes
+
+
 def play(gates: list[Gate]) -> list[Outcome]:
-    """Run the gates, those of a lane in the order given, the lanes side by side."""
-    lock = threading.Lock()
-    lanes = [[gate for gate in gates if gate.lane == lane] for lane in dict.fromkeys(gate.lane for gate in gates)]
-    with concurrent.futures.ThreadPoolExecutor(max(1, len(lanes))) as pool:
+    queue, lock = Queue(gates), threading.Lock()
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         try:
-            played = list(pool.map(lambda lane: [told(gate, lock) for gate in lane], lanes))
+            played = [future.result() for future in [pool.submit(work, queue, lock) for _number in range(WORKERS)]]
         except KeyboardInterrupt:
             for group in list(RUNNING):
                 os.killpg(group, signal.SIGINT)
             os._exit(130)
-    return [outcome for lane in played for outcome in lane]
+    return [outcome for outcomes in played for outcome in outcomes]
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> int:

@@ -53,14 +53,15 @@ def test_a_story_for_which_no_time_is_left_is_skipped_and_says_so(tmp_path, monk
     assert outcome_of("exit 0", cwd=tmp_path).state == "passed"
 
 
-def test_gates_of_one_lane_never_run_at_once_and_lanes_do(tmp_path):
-    busy = "mkdir busy-$1 || exit 1; sleep 0.3; [ -e busy-other ] && touch met; rmdir busy-$1"
-    made = [
-        gates.Gate("gate %d %s" % (number, lane), ["sh", "-c", busy, "sh", lane], cwd=tmp_path, lane=lane)
-        for number in range(3)
-        for lane in ("one", "other")
-    ]
-    assert [outcome.state for outcome in gates.play(made)] == ["passed"] * 6
+def test_gates_that_may_not_meet_never_do_and_the_others_run_beside_them(tmp_path):
+    alone = "mkdir alone || exit 1; sleep 0.3; [ -e apart-0 ] && touch met; rmdir alone"
+    made = [gates.Gate("alone %d" % number, ["sh", "-c", alone], cwd=tmp_path) for number in range(3)]
+    for number in range(3):
+        command = ["sh", "-c", "touch apart-%d; sleep 0.3" % number]
+        made.insert(0, gates.Gate("apart %d" % number, command, cwd=tmp_path, apart=True))
+    outcomes = gates.play(made)
+    assert sorted(outcome.gate.name for outcome in outcomes) == sorted(gate.name for gate in made)
+    assert {outcome.state for outcome in outcomes} == {"passed"}
     assert (tmp_path / "met").exists()
 
 
