@@ -152,7 +152,6 @@ UNPROVEN = {
         "mysql_data",
         "mysql_faults",
         "mysql_modules",
-        "mysql_rds",
         "mysql_topology",
         "nfs_modules",
         "storage_faults",
