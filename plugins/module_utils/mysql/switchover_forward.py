@@ -119,6 +119,7 @@ class Forward:
 
     def events_on(self):
         """14: events that ran on the source run on the target."""
+        self.target.revive(self.options["reach_timeout"])
         before = self.record.before.get("events") or {"scheduler": "OFF", "enabled": []}
         enabled = events.enable(self.target, before["enabled"])
         wanted = before["scheduler"] == "ON" and events.scheduler(self.target) == "OFF"
@@ -131,6 +132,9 @@ class Forward:
     def remove_forward_channel(self):
         """14, last: nothing comes from the source any more; what its fence let through has arrived."""
         name = self.options["forward_channel"]
+        for side in (self.target, self.source):
+            if not side.excused:
+                side.revive(self.options["reach_timeout"])
         if self.target.channel(name) is None:
             return {"removed": False}
         if not self.source.excused and not self.source.reading()["fenced"]:

@@ -10,6 +10,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect i
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import Doubt
 
+# Errors of a receiver that no further try mends: account, password, TLS, grant.
+REFUSED = (1045, 1698, 2026, 2061, 13120)
 PERSISTED = "SELECT VARIABLE_VALUE FROM performance_schema.persisted_variables WHERE VARIABLE_NAME = 'super_read_only'"
 
 
@@ -259,6 +261,10 @@ class Side:
         self.start_channel(name)
         end = time.monotonic() + timeout
         while self.channel_problem(name, from_uuid):
-            if time.monotonic() >= end:
+            if time.monotonic() >= end or self._is_refused(name):
                 self.must_apply(name, from_uuid)
             time.sleep(0.05)
+
+    def _is_refused(self, name):
+        found = self.channel(name)
+        return found is not None and int(found["last_io_errno"] or 0) in REFUSED

@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -16,6 +17,7 @@ import fakes
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_open, switchover_steps
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_run import RECONNECT
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import Doubt
 from switchover_pair import NEW, OLD, Pair, PowerLoss
 
@@ -230,6 +232,21 @@ def test_a_reverse_channel_may_be_given_up_by_force_and_that_is_told(pair):
     assert "rollback would lose" in result["warnings"][0]
 
 
+def test_a_way_back_that_is_refused_is_not_waited_for(pair):
+    def refuse(_found):
+        pair.old.channels["way_back"].update(
+            Replica_IO_Running="Connecting", Last_IO_Errno=1045, Last_IO_Error="Access denied for user"
+        )
+        return []
+
+    pair.old.on(r"START REPLICA", refuse)
+    begin = time.monotonic()
+    with pytest.raises(MySQLMigrationError, match=r"Access denied for user \(1045\).*put back"):
+        pair.run()
+    assert time.monotonic() - begin < RECONNECT / 2
+    assert is_as_before(pair)
+
+
 def test_lag_that_never_gets_low_is_told_and_put_back(pair):
     pair.new.on(r"SELECT WAIT_FOR_EXECUTED_GTID_SET", [{"x": 1}])
     with pytest.raises(MySQLMigrationError, match=r"lag did not stay below 1000 ms.*put back"):
@@ -292,6 +309,87 @@ def test_a_fence_that_would_not_outlast_a_restart_is_no_fence(pair):
     with pytest.raises(MySQLMigrationError, match="does not read back.*persisted False"):
         pair.run()
     assert is_as_before(pair)
+
+
+def opened_by_somebody(pair):
+    pair.old.variables.update(read_only=0, super_read_only=0)
+
+
+def prepared(pair):
+    pair.old.prepared = [{"formatID": 1, "data": "0x43"}]
+
+
+def written_on_the_target(pair):
+    pair.new.variables["gtid_executed"] += ",%s:1" % NEW
+
+
+def stopped(pair):
+    pair.new.channels[""]["Replica_SQL_Running"] = "No"
+
+
+def lost_lock(role):
+    def lose(pair):
+        getattr(pair, role).locked_by = None
+
+    return lose
+
+
+def slow_to_end(pair):
+    pair.old.transactions = [LONG]
+
+
+@pytest.mark.parametrize(
+    ("after", "happens", "seen"),
+    [
+        ("fence", opened_by_somebody, ("read_back", "does not read back")),
+        ("fence", prepared, ("read_back", "prepared XA")),
+        ("fence", slow_to_end, ("read_back", "Transactions on source .* do not end: connection 9 of app")),
+        ("drain", opened_by_somebody, ("proof", "was opened by somebody meanwhile")),
+        ("drain", prepared, ("proof", "prepared XA")),
+        ("drain", written_on_the_target, ("proof", "the source never had: %s:1" % NEW)),
+        ("drain", stopped, ("proof", "replica_sql_running is No")),
+        ("drain", lost_lock("old"), ("proof", "lock on source .*not held")),
+        ("drain", lost_lock("new"), ("proof", "lock on target .*not held")),
+    ],
+)
+def test_each_look_of_the_window_has_an_eye_of_its_own(pair, monkeypatch, after, happens, seen):
+    """What happens right after a step is seen by the next one that looks, and nothing is committed."""
+    monkeypatch.setattr(switchover_steps, "pause", lambda name: happens(pair) if name == after + ".done" else None)
+    step, says = seen
+    switchover = pair.switchover(budget_ms=1000)
+    with pytest.raises(MySQLMigrationError, match="(?s)%s.*put back" % says):
+        switchover.switched()
+    assert [one["name"] for one in switchover.steps.done if not one["ok"]] == [step]
+    assert "committed" not in pair.events()
+    assert pair.old.open
+    assert not pair.new.open
+
+
+def test_a_window_that_has_used_up_its_budget_after_the_drain_is_put_back(pair, monkeypatch):
+    switchover = pair.switchover()
+
+    def spend(name):
+        if name == "drain.done":
+            switchover.run.budget.end = time.monotonic() - 1
+
+    monkeypatch.setattr(switchover_steps, "pause", spend)
+    with pytest.raises(MySQLMigrationError, match=r"budget of 5000 ms.*put back"):
+        switchover.switched()
+    assert [one["name"] for one in switchover.steps.done if not one["ok"]] == ["proof"]
+    assert is_as_before(pair)
+
+
+@pytest.mark.parametrize("machine", ["old", "new"])
+def test_nothing_is_put_back_while_another_run_has_the_lock_of_either_server(pair, monkeypatch, machine):
+    def taken(name):
+        if name == "drain.done":
+            getattr(pair, machine).locked_by = fakes.FakeConnection(getattr(pair, machine), 77)
+
+    monkeypatch.setattr(switchover_steps, "pause", taken)
+    with pytest.raises(Doubt, match=r"Another switchover holds the lock.*Both servers stay fenced"):
+        pair.run()
+    assert not pair.old.open
+    assert not pair.new.open
 
 
 def test_a_branch_prepared_between_the_look_and_the_fence_is_put_back(pair):
