@@ -5,6 +5,7 @@ Everything that was acknowledged is kept, with the moment at which its server ex
 one machine and share its clock, so that the moments order what happened on both servers.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -38,12 +39,12 @@ UNREACHABLE = (pymysql.err.MySQLError, OSError)
 
 
 class Node:
-    """One server. host: its name in the lab. login: dict of its options. application: user and password. ssh: argv."""
+    """One server. host: its name in the lab. name: `old` or `new`. login: dict of its options. ssh: argv."""
 
-    def __init__(self, host, variables, inventory):
-        self.host = host
-        self.name = host.rpartition("_")[2]
-        self.login = variables["lab_mysql"][host]
+    def __init__(self, name, number, variables, inventory):
+        self.host = "mysql_%s%s" % (name, number)
+        self.name = name
+        self.login = variables["lab_mysql"][self.host]
         self.application = variables["lab_mysql_application"]
         common = inventory["all"]["vars"]
         self.lab = common["lab_name"]
@@ -71,7 +72,7 @@ class Node:
             ssl={"ca": self.login["ca_cert"]},
             autocommit=True,
             cursorclass=pymysql.cursors.DictCursor,
-            **dict({"connect_timeout": 5, "read_timeout": 60}, **more)
+            **dict({"connect_timeout": 5, "read_timeout": 60}, **more),
         )
 
     def app(self, **more):
@@ -112,14 +113,14 @@ class Node:
 
 
 class Bed:
-    """Both servers of a lab. lab: its folder. folder: for journals and logs."""
+    """Both servers of a pair. lab: its folder. folder: for journals and logs. number: what tells the pairs apart."""
 
-    def __init__(self, lab, folder):
+    def __init__(self, lab, folder, number=""):
         variables = self._read(Path(lab) / "mysql.yml")
         inventory = self._read(Path(lab) / "inventory.yml")
         self.replication = variables["migration_mysql"]["replication"]
-        self.old = Node("mysql_old", variables, inventory)
-        self.new = Node("mysql_new", variables, inventory)
+        self.old = Node("old", number, variables, inventory)
+        self.new = Node("new", number, variables, inventory)
         self.nodes = (self.old, self.new)
         self.folder = Path(folder)
         self.journal = self.folder / "faults.jsonl"
@@ -408,3 +409,70 @@ class Writers:
         """Writes that were acknowledged and are not there."""
         there = {(row["writer"], row["n"]) for row in node.run("SELECT writer, n FROM shop.orders")}
         return sorted({(writer, number) for _at, _name, writer, number in self.acknowledged} - there)
+
+
+# --- what tests say --------------------------------------------------------------------------------------------------
+
+
+def verdict(bed, writers, *turns):
+    """Who took the writes, in this order and never two at once; and nothing lost. turns: names of servers."""
+    writers.wait_for_writes()
+    writers.stop()
+    assert writers.owners() == list(turns)
+    last = bed.old if turns[-1] == "old" else bed.new
+    assert writers.lost_on(last) == []
+    assert last.fenced() is False
+    assert (bed.new if last is bed.old else bed.old).fenced() is True
+    durable = "SELECT CONCAT(@@GLOBAL.innodb_flush_log_at_trx_commit, '/', @@GLOBAL.sync_binlog)"
+    assert bed.new.value(durable) == "1/1"
+    return True
+
+
+def put_back(result):
+    """Whether the module says that all is as before."""
+    assert result["failed"], result
+    assert "Everything was put back as it was" in result["msg"] or "Nothing was changed" in result["msg"], result["msg"]
+    return True
+
+
+def switched(result):
+    assert not result["failed"], result["msg"]
+    assert (result["state"], result["committed"], result["complete"]) == ("target_open", True, True)
+    return True
+
+
+def paused(bed, point, **more):
+    """The module, waiting at a point."""
+    process = bed.start(pause=[point], **more)
+    assert process.wait_at(point), process.end()
+    return process
+
+
+@contextlib.contextmanager
+def transaction(node, *statements):
+    """A connection of the application that has run statements and stays."""
+    link = node.app()
+    try:
+        with link.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        yield link
+    finally:
+        with contextlib.suppress(*UNREACHABLE):
+            link.close()
+
+
+def executed(node):
+    """The GTID set of a node."""
+    return node.value("SELECT @@GLOBAL.gtid_executed").replace("\n", "")
+
+
+def until(true, seconds=30):
+    """Wait until a function returns something true, and return that."""
+    end = time.monotonic() + seconds
+    while True:
+        found = true()
+        if found:
+            return found
+        assert time.monotonic() < end, "it did not come true within %d s" % seconds
+        time.sleep(0.05)
