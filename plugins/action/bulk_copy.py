@@ -72,8 +72,11 @@ def measured(job, progress):
 
 
 def on_terminal():
-    """Whether ansible-playbook writes to a terminal. A worker's own output may be cut off from it (ansible-core 2.19
-    and later), so its parent is asked."""
+    """Whether one line can be written over and over: ansible-playbook writes to a terminal, and with -vvv nobody else
+    writes between. A worker's own output may be cut off from it (ansible-core 2.19 and later), so its parent is asked.
+    """
+    if display.verbosity > 2:
+        return False
     for process in (os.getpid(), os.getppid()):
         try:
             if os.readlink("/proc/%d/fd/1" % process).startswith(("/dev/pts/", "/dev/tty")):
@@ -94,6 +97,7 @@ class Teller:
 
     def tell(self, text):
         if self.terminal:
+            text = text[: display.columns]  # what wraps cannot be written over
             display.display("\r" + text.ljust(self.width), newline=False, screen_only=True)
             self.width = len(text)
         elif time.monotonic() - self.at >= self.interval:

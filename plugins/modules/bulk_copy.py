@@ -411,6 +411,8 @@ def main():
         module.fail_json(msg=bulk_task.shown(str(error)), **bulk_task.told(error))
     if not module._diff:
         outcome.pop("diff", None)
+    for warning in outcome.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(**outcome)
 
 

@@ -126,7 +126,8 @@ class Model:
             play = {"name": event["step"], "began": data.get("began"), "seconds": number_in(data, "seconds")}
             self.attempts[-1]["plays"].append(play)
         window = self._window_of(event)
-        if event.get("step") == "switch" and window:
+        # A run that finds all done tells it again: that is no part of the window any more.
+        if event.get("step") == "switch" and window and window["state"] == "open":
             window["clients"].append({"host": event.get("host"), "at": event["at"]})
 
     def _stage_ended(self, event):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pathlib
 import sys
 
-from checks import changelog, files, modules, roles
+from checks import changelog, files, modules, playbooks, roles
 
 CHECKS = (
     changelog.check_release,
@@ -16,6 +16,7 @@ CHECKS = (
     modules.check_action_groups,
     modules.check_documentation,
     modules.check_tests,
+    playbooks.check_strategy,
     roles.check_readmes,
     roles.check_specs,
 )

@@ -59,6 +59,7 @@ FILES = {
     "changelogs/fragments/0.1.0.yml": HEADER + "release_summary: The first.\n",
     "galaxy.yml": HEADER + "version: 0.1.0\n",
     "meta/runtime.yml": HEADER + "action_groups: {}\n",
+    "playbooks/look.yml": HEADER + "- name: Look\n  hosts: all\n  strategy: ansible.builtin.linear\n",
     "plugins/modules/look.py": MODULE,
     "roles/looking/README.md": "<!-- SPDX-License-Identifier: GPL-3.0-or-later -->\n"
     "`looking_places` `looking_count` `looking_address`\n",

@@ -2,7 +2,7 @@
 """Each check is silent about a checkout that is right, and names the place when one thing is broken."""
 
 import pytest
-from checks import changelog, files, modules, roles
+from checks import changelog, files, modules, playbooks, roles
 from checks.__main__ import CHECKS
 
 LOOK = "plugins/modules/look.py"
@@ -180,3 +180,8 @@ def test_a_version_that_the_changelog_does_not_know_is_named(checkout):
 def test_a_missing_changelog_is_named(checkout):
     checkout.remove("CHANGELOG.md")
     assert problems(changelog.check_release, checkout) == ["CHANGELOG.md: missing, `make changelog` writes it"]
+
+
+def test_a_play_that_another_strategy_could_tear_apart_is_named(checkout):
+    checkout.replace("playbooks/look.yml", "  strategy: ansible.builtin.linear\n", "")
+    assert problems(playbooks.check_strategy, checkout)[0].startswith("playbooks/look.yml: Look: no strategy")

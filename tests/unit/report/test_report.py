@@ -261,3 +261,12 @@ def test_a_stage_that_one_run_tells_for_each_host_is_one_stage():
     assert [attempt["state"] for attempt in Model(story.events).attempts] == ["done"]
     again = stories.Story().begin("storage_copy").begin("storage_copy").end()
     assert [attempt["state"] for attempt in Model(again.events).attempts] == ["interrupted", "done"]
+
+
+def test_a_second_run_that_finds_all_done_adds_nothing_to_the_window():
+    story = stories.moved()
+    before = Model(story.events).windows[-1]["bars"]
+    story.wait(3600).begin("storage_cutover").wait(60).say("done", step="switch", host="app1").end()
+    window = Model(story.events).windows[-1]
+    assert window["bars"] == before
+    assert [client["host"] for client in window["clients"]] == ["app1"]
