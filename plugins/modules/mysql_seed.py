@@ -23,6 +23,9 @@ description:
     too) when it is. Events are put to sleep there (DISABLED ON REPLICA) before the scheduler may run.
   - A load that breaks off leaves a schema C(seamless_migration_seed) on the target, and no GTID set. The next run
     clears away what it had loaded and begins anew.
+  - A seed by clone that is killed leaves the plugin and an account for it behind, whose name begins with
+    C(seamless_clone_). The next run takes both away on both servers, whatever its method, before it goes on; V(none)
+    only on the source.
   - The seed runs in a process of its own. It survives the end of the play and of the connection; running the task again
     looks on at it. An action plugin of the same name shows the progress.
   - Clone needs BACKUP_ADMIN and CREATE USER on the source, CLONE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN and

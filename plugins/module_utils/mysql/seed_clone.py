@@ -43,26 +43,45 @@ def status(session):
     return session.row(_STATUS) if has_plugin(session) else None
 
 
-def own_accounts(session):
-    """Accounts that a clone of ours made."""
+def own_accounts(session, target_uuid=None):
+    """Accounts that clones of ours made: all of them, or those for the clone to one target. list of dict user, host."""
+    mine = "_" + target_uuid[:8] if target_uuid else ""
     return session.rows("SELECT User AS user, Host AS host FROM mysql.user WHERE User LIKE %s",
-                        (CLONE_ACCOUNT.replace("_", "\\_") + "%",))
+                        (CLONE_ACCOUNT.replace("_", "\\_") + mine + "%",))
 
 
-def drop_own_accounts(session):
-    for row in own_accounts(session):
+def _installs(accounts):
+    """Whether the plugin was installed on the source for one of these clones: their names tell it, so that it is known
+    when the seed that did so is gone, on the target too, which gets the plugins of the source with its data."""
+    return any(row["user"].startswith(CLONE_ACCOUNT + "i") for row in accounts)
+
+
+def _drop(session, accounts):
+    for row in accounts:
         session.run("DROP USER IF EXISTS %s@%s", (row["user"], row["host"]))
+
+
+def take_down(session, target_uuid=None, installed=False):
+    """Remove what clones needed on a server: the plugin, if it was installed for them, then their accounts.
+
+    target_uuid: only what was for the clone to that target. installed: bool, whether the plugin goes in any case.
+    """
+    accounts = own_accounts(session, target_uuid)
+    if (installed or _installs(accounts)) and has_plugin(session):
+        session.run("UNINSTALL PLUGIN clone")
+    _drop(session, accounts)
 
 
 class Donor(object):
     """The account with which the target reads the source, made for this and removed by close()."""
 
-    def __init__(self, source, session):
-        self.user = CLONE_ACCOUNT + secrets.token_hex(6)
+    def __init__(self, source, session, target_uuid):
+        self._target_uuid = target_uuid
+        earlier = own_accounts(session, target_uuid)
+        self.installs = not has_plugin(session) or _installs(earlier)
+        self.user = CLONE_ACCOUNT + "ki"[self.installs] + target_uuid[:8] + secrets.token_hex(4)
         self.password = secrets.token_urlsafe(18) + "aA1."
-        self.temporary = True
         without_binary_log(session)
-        drop_own_accounts(session)
         try:
             session.run("CREATE USER %s@'%%' IDENTIFIED BY %s", (self.user, self.password), secret=(1,))
             session.run("GRANT BACKUP_ADMIN ON *.* TO %s@'%%'", (self.user,))
@@ -70,15 +89,15 @@ class Donor(object):
             if error.code not in _REFUSED:
                 raise
             with contextlib.suppress(MySQLMigrationError):
-                drop_own_accounts(session)
-            self.temporary = False
+                _drop(session, [{"user": self.user, "host": "%"}])
             self.user, self.password = source.options["login_user"], source.options["login_password"]
+        else:
+            _drop(session, earlier)
 
     def close(self, session):
-        """Remove the account."""
+        """Remove the account, and the plugin if it was installed for this."""
         without_binary_log(session)
-        if self.temporary:
-            drop_own_accounts(session)
+        take_down(session, self._target_uuid, self.installs)
 
 
 class _Statement(threading.Thread):
@@ -116,20 +135,18 @@ class Clone(object):
         self.login = "target"
 
     def run(self):
-        """Fill the target. Returns (bytes, plugins): what was copied, and where the plugin was installed for it."""
-        installed = {}
+        """Fill the target. Returns (bytes, installed): what was copied, whether the target got the plugin for it."""
         with self._source.session() as source:
-            installed["source"] = ensure_plugin(source)
-            donor = Donor(self._source, source)
+            donor = Donor(self._source, source, self._target.server.uuid)
         try:
+            with self._source.session() as source:
+                ensure_plugin(source)
             with self._target.server.session() as session:
-                installed["target"], copied = self._copy(session, donor)
+                installed, copied = self._copy(session, donor)
         finally:
-            # a new session: the first has been silent for as long as the clone took
+            # a new session: the others have been silent for as long as the clone took
             with self._source.session() as source:
                 donor.close(source)
-                if installed["source"]:
-                    source.run("UNINSTALL PLUGIN clone")
         return copied, installed
 
     def _copy(self, session, donor):
@@ -235,9 +252,7 @@ class Clone(object):
         with target.for_us_alone(session, offline=True):
             events, awake = target.put_events_to_sleep(session, schemas)
             target.restore_scheduler(session, scheduler, awake)
-            if installed and has_plugin(session):
-                session.run("UNINSTALL PLUGIN clone")
-            drop_own_accounts(session)
+            take_down(session, installed=installed)
         return events, awake
 
 

@@ -41,6 +41,7 @@ class Work(object):
         more = {"connect": connect} if connect else {}
         self.source, self.target = (Server(params[side], side, **more) for side in ("source", "target"))
         self._notes = []
+        self._finish_only = self._donor_left = False
 
     def queries(self):
         return self.source.queries + self.target.queries
@@ -59,14 +60,17 @@ class Work(object):
             reasons = seed_facts.already(one, other, source, schemas)
             facts = {"method": method, "schemas": schemas, "bytes": sum(one.bytes.get(name, 0) for name in schemas),
                      "dropped": [], "changed": False, "already": not reasons, "notes": self._notes}
+            # a clone that was killed: what it needed on the source, and on the target when its data are there
+            self._donor_left = not one.is_rds and bool(seed_clone.own_accounts(source, other.server.uuid))
+            facts["changed"] = self._donor_left
             if method == "none":
                 if reasons:
                     refuse("go on from %s as it is" % self.target.where, "; ".join(reasons),
                            "Restore a newer snapshot of this source, or seed it by clone or dump")
                 return facts
-            if method == "clone" and not other.is_rds and not reasons and seed_clone.own_accounts(target):
-                # the clone is there, but what it needed is not taken down
-                facts.update(changed=True, already=False, finish_only=True)
+            if not other.is_rds and not reasons and seed_clone.own_accounts(target):
+                self._finish_only = True
+                facts.update(changed=True, already=False)
                 return facts
             if not reasons and not self._params["overwrite"]:
                 return facts
@@ -133,9 +137,14 @@ class Work(object):
         """Returns the result of the module."""
         begin = time.monotonic()
         facts = self.look()
-        if not facts["changed"]:
+        if self._donor_left:
+            with self.source.session() as source:
+                without_binary_log(source)
+                seed_clone.take_down(source, self.target.uuid)
+        if facts["already"]:
             return self._finished(facts, begin, {})
-        done = self._clone(facts) if facts["method"] == "clone" else self._dump(facts)
+        by_clone = facts["method"] == "clone" or self._finish_only
+        done = self._clone(facts) if by_clone else self._dump(facts)
         return self._finished(facts, begin, done)
 
     def _finished(self, facts, begin, done):
@@ -150,7 +159,7 @@ class Work(object):
         params = self._params
         _one, other = self._sides
         target = Target(other)
-        if facts.pop("finish_only", False):
+        if self._finish_only:
             clone = seed_clone.Clone(self.source, target, None, tell=self._tell, timeout=params["timeout"])
             with self.target.session() as session:
                 return self._cloned(clone, target, session, facts)
@@ -165,7 +174,7 @@ class Work(object):
             if uuid == self.source.uuid:
                 refuse("seed %s by clone" % self.target.where, "it has the server_uuid of the source now",
                        "Remove auto.cnf there and restart it")
-            return self._cloned(clone, target, session, dict(facts, bytes=copied), installed["target"])
+            return self._cloned(clone, target, session, dict(facts, bytes=copied), installed)
 
     def _cloned(self, clone, target, session, facts, installed=False):
         """The result of a clone, after what it needed was taken down."""

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -45,13 +46,27 @@ class Pair:
             machine.on(r"SELECT s.SCHEMA_NAME", lambda _found, name=name: [
                 {"name": one, "objects": number, "bytes": 1000} for one, number in self.holds[name].items()])
             machine.on(r"SELECT (DISTINCT|TABLE_SCHEMA AS|PROCESSLIST_HOST|User AS|CONCAT)", [])
-            machine.on(r"SELECT (EVENT_SCHEMA|PLUGIN_STATUS)", [])
+            machine.on(r"SELECT EVENT_SCHEMA", [])
             machine.on(r"SELECT CURRENT_USER", [{"x": "admin@%"}])
-            machine.on(r"(CREATE|DROP|GRANT|INSTALL|UNINSTALL|ALTER|REPLACE) ", [])
+            machine.on(r"(CREATE|DROP|GRANT|ALTER|REPLACE) ", [])
+            self.with_plugins_and_accounts(machine)
             machine.on(r"RESET BINARY LOGS", lambda _found: self.target.variables.update(gtid_executed=""))
             machine.on(r"SET GLOBAL gtid_purged = '(.*)'$", lambda found: self.target.variables.update(
                 gtid_executed=found.group(1), gtid_purged=found.group(1)))
         self.programs(GOOD, "sys.stdin.read()")
+
+    @staticmethod
+    def with_plugins_and_accounts(machine):
+        """The plugin clone and its accounts come and go as on a server."""
+        machine.plugins, machine.clones = [], []
+        machine.on(r"SELECT PLUGIN_STATUS", lambda _found: [{"x": "ACTIVE"} for _one in machine.plugins])
+        machine.on(r"INSTALL PLUGIN", lambda _found: machine.plugins.append("clone"))
+        machine.on(r"UNINSTALL PLUGIN", lambda _found: machine.plugins.clear())
+        machine.on(r"SELECT User AS user, Host AS host FROM mysql.user WHERE User LIKE '([^%]*)%'", lambda found: [
+            {"user": user, "host": "%"} for user in machine.clones
+            if re.match(found.group(1).replace("\\\\_", "@").replace("_", ".").replace("@", "_"), user)])
+        machine.on(r"CREATE USER '(\w+)'", lambda found: machine.clones.append(found.group(1)))
+        machine.on(r"DROP USER IF EXISTS '(\w+)'", lambda found: machine.clones.remove(found.group(1)))
 
     def programs(self, dump, load):
         for name, text in (("mysqldump", DUMP % (sys.executable, dump)), ("mysql", LOAD % (sys.executable, load))):
@@ -333,13 +348,54 @@ def test_a_second_clone_beside_one_that_runs_is_refused(pair):
     _refused(pair, "under way", "clone")
 
 
-def test_a_clone_whose_seed_was_killed_is_only_taken_down(pair):
+def _killed(pair, installs=True):
+    """A seed by clone was killed when the data had gone over: the account and the plugin are on both servers."""
+    account = "seamless_clone_%s%s0a1b2c3d" % ("ki"[installs], fakes.OTHER[:8])
+    for machine in (pair.source, pair.target):
+        machine.clones.append(account)
+        machine.plugins.append("clone")
     pair.holds["new"] = {"shop": 3}
     pair.target.variables["gtid_executed"] = HAS
-    pair.target.on("SELECT User AS user", [{"user": "seamless_clone_1", "host": "%"}])
-    result = pair.work("clone").run()
-    assert result["changed"] and not pair.target.said_like("CLONE")
-    assert pair.target.said_like("DROP USER IF EXISTS 'seamless_clone_1'@'%'")
+    return account
+
+
+@pytest.mark.parametrize("method", ["clone", "dump"])
+def test_a_clone_whose_seed_was_killed_is_only_taken_down_on_both_servers(pair, method):
+    _killed(pair)
+    assert pair.work(method).look()["changed"]
+    result = pair.work(method).run()
+    assert result["changed"] and result["fenced"] and not pair.target.said_like("CLONE")
+    for machine in (pair.source, pair.target):
+        assert machine.clones == machine.plugins == []
+    assert not pair.work(method).run()["changed"]
+
+
+def test_a_plugin_that_was_there_before_the_clone_stays(pair):
+    _killed(pair, installs=False)
+    pair.work("clone").run()
+    assert pair.source.plugins == ["clone"] and pair.source.clones == []
+
+
+def test_a_plugin_that_a_killed_seed_installed_goes_with_the_next_clone(pair):
+    account = _killed(pair)
+    pair.holds["new"], pair.target.clones, pair.target.variables["gtid_executed"] = {}, [], ""
+    _clone_rules(pair)
+    pair.work("clone").run()
+    assert pair.source.plugins == pair.source.clones == [] and account not in str(pair.target.said_like("CLONE"))
+
+
+def test_what_a_killed_clone_left_on_the_source_goes_also_when_the_target_follows_by_now(pair):
+    _killed(pair)
+    pair.target.clones, pair.target.plugins = [], []
+    assert pair.work("none").run()["changed"]
+    assert pair.source.plugins == pair.source.clones == []
+
+
+def test_an_account_for_the_clone_to_another_target_is_left_alone(pair):
+    pair.source.clones.append("seamless_clone_i%s0a1b2c3d" % fakes.UUID[:8])
+    _clone_rules(pair)
+    pair.work("clone").run()
+    assert len(pair.source.clones) == 1
 
 
 def test_where_no_account_can_be_made_the_login_of_the_source_is_the_donor(pair):
@@ -350,13 +406,11 @@ def test_where_no_account_can_be_made_the_login_of_the_source_is_the_donor(pair)
 
 
 def test_an_account_is_made_only_for_the_time_of_the_clone(pair):
-    made = []
-    pair.source.on("CREATE USER '(\\w+)'", lambda found: made.append(found.group(1)))
-    pair.source.on("SELECT User AS user", lambda _found: [{"user": made[-1], "host": "%"}] if made else [])
     with pair.work("clone").source.session() as session:
-        donor = seed_clone.Donor(pair.work("clone").source, session)
+        donor = seed_clone.Donor(pair.work("clone").source, session, fakes.OTHER)
+        assert pair.source.clones == [donor.user] and len(donor.user) <= 32
         donor.close(session)
-    assert pair.source.said[-1] == "DROP USER IF EXISTS '%s'@'%%'" % made[0]
+    assert pair.source.clones == []
 
 
 # --- the job ---
