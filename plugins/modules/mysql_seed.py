@@ -37,9 +37,9 @@ attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
+    support: full
     details:
-      - A server's data have no diff. Check mode tells which schemas would be dropped and copied.
+      - The names of the target's schemas, not what is in them.
   idempotent:
     support: full
   action:
@@ -109,8 +109,10 @@ options:
   state:
     description:
       - V(done) fills the target and waits for the end. V(started) does not wait. V(status) only asks.
+      - V(cleared) copies nothing. It removes what a clone that was killed left behind, on those of the servers that
+        take writes.
     type: str
-    choices: [done, started, status]
+    choices: [done, started, status, cleared]
     default: done
   job:
     description:
@@ -228,9 +230,14 @@ notes:
   returned: when done, and in check mode
   type: list
   elements: str
+cleared:
+  description: From which servers something was removed that a clone had left, V(source) or V(target).
+  returned: with O(state=cleared)
+  type: list
+  elements: str
 queries:
   description: The statements that were run on both servers, with secrets masked.
-  returned: when done, and in check mode
+  returned: when done, in check mode, and with O(state=cleared)
   type: list
   elements: str
 """
@@ -262,7 +269,7 @@ def argument_spec():
         "bwlimit_kib_per_s": {"type": "int", "default": 0},
         "lock_wait": {"type": "int", "default": 10},
         "timeout": {"type": "int", "default": 1800},
-        "state": {"type": "str", "choices": ["done", "started", "status"], "default": "done"},
+        "state": {"type": "str", "choices": ["done", "started", "status", "cleared"], "default": "done"},
         "job": {"type": "str"},
         "state_dir": {"type": "path", "default": HOME},
     }
@@ -315,6 +322,11 @@ def told(job):
 def work(module):
     """Returns the result of the module."""
     params = module.params
+    if params["state"] == "cleared":
+        if job_of(params).read()["state"] == "running":
+            raise MySQLMigrationError("Failed to clear: the seed %s runs. Wait until it ends." % job_of(params).name)
+        clearing = Work(params)
+        return dict(clearing.clear(module.check_mode), queries=clearing.queries())
     if module.check_mode and params["state"] != "status":
         looking = Work(params)
         return dict(looking.look(), queries=looking.queries())

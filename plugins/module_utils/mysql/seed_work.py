@@ -50,6 +50,15 @@ class Work(object):
 
     def look(self):
         """Read both servers and refuse what must not begin. Returns a dict, that of check mode."""
+        facts = self._look()
+        before = self._sides[1].schemas
+        after = set(before) - set(facts["dropped"]) | (set() if facts["already"] else set(facts["schemas"]))
+        diff = {"before": {"schemas": sorted(before)}, "after": {"schemas": sorted(after)}}
+        if self._donor_left or self._finish_only:
+            diff["before"]["left_by_a_clone"] = True
+        return dict(facts, diff=diff)
+
+    def _look(self):
         with self.source.session() as source, self.target.session() as target:
             one, other = Side(self.source, source), Side(self.target, target)
             self._sides = one, other
@@ -78,6 +87,26 @@ class Work(object):
             facts["changed"] = True
             self._check_begin(one, other, source, target, facts)
         return facts
+
+    def clear(self, check_mode):
+        """Take away what a clone that was killed left on the servers, where they take writes. Returns a result."""
+        sides = []
+        with self.source.session() as source, self.target.session() as target:
+            self.source.identify(source)
+            self.target.identify(target)
+            for server, session, uuid in ((self.source, source, self.target.uuid), (self.target, target, None)):
+                if server.platform == "rds" or not seed_clone.own_accounts(session, uuid):
+                    continue
+                if int(session.value("SELECT @@GLOBAL.super_read_only")):
+                    self._notes.append("%s is fenced, so that the account of a clone that was killed stays there: "
+                                       "DROP USER, and UNINSTALL PLUGIN clone, when it is opened" % server.where)
+                    continue
+                sides.append(server.name)
+                if not check_mode:
+                    without_binary_log(session)
+                    seed_clone.take_down(session, uuid)
+        diff = {"before": {"left_by_a_clone": sides}, "after": {"left_by_a_clone": []}}
+        return {"changed": bool(sides), "cleared": sides, "notes": self._notes, "diff": diff}
 
     def _schemas(self, one, doing):
         schemas = sorted(self._params["schemas"] or one.schemas)

@@ -391,6 +391,25 @@ def test_what_a_killed_clone_left_on_the_source_goes_also_when_the_target_follow
     assert pair.source.plugins == pair.source.clones == []
 
 
+def test_what_a_killed_clone_left_is_cleared_where_writes_are_taken(pair):
+    _killed(pair)
+    promised = pair.work("clone").clear(check_mode=True)
+    assert promised["cleared"] == ["source", "target"] and pair.source.clones and pair.target.clones
+    pair.target.variables["super_read_only"] = 1
+    result = pair.work("clone").clear(check_mode=False)
+    assert result["cleared"] == ["source"] and "is fenced" in result["notes"][0]
+    assert pair.source.plugins == pair.source.clones == [] and pair.target.plugins
+    assert not pair.work("clone").clear(check_mode=False)["changed"]
+
+
+def test_the_diff_has_the_schemas_of_the_target(pair):
+    pair.holds["new"] = {"shop": 3, "empty": 0}
+    diff = pair.work(overwrite=["shop"]).look()["diff"]
+    assert diff == {"before": {"schemas": ["empty", "shop"]}, "after": {"schemas": ["empty", "shop"]}}
+    pair.holds["new"] = {}
+    assert pair.work().look()["diff"] == {"before": {"schemas": []}, "after": {"schemas": ["shop"]}}
+
+
 def test_an_account_for_the_clone_to_another_target_is_left_alone(pair):
     pair.source.clones.append("seamless_clone_i%s0a1b2c3d" % fakes.UUID[:8])
     _clone_rules(pair)
