@@ -29,18 +29,29 @@ SEED = {
     "mysqldump_path": "mysqldump", "mysql_path": "mysql", "bwlimit_kib_per_s": 0, "timeout": 600,
 }  # fmt: skip
 
+# the administrator of data.sql, which clone brings to the target
+HOSTILE_LOGIN = {"login_user": "h0st'il\"e` %s", "login_password": "p'a\"s\\s` %s%(x)s ü密;--"}
+KILLED = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_work import Work
+Work(json.load(sys.stdin)).run()
+"""
+
 
 class Node:
-    """One server: SQL as its administrator, or as root on its host."""
+    """One server: SQL as its administrator, whose name and password are hostile, or as root on its host."""
 
     def __init__(self, name, endpoint):
         self.name = name
-        self.login = {key: value for key, value in endpoint.items() if key not in ("address", "port")}
+        own = {key: value for key, value in endpoint.items() if key not in ("address", "port")}
+        self.login = dict(own, **HOSTILE_LOGIN)
 
     def connect(self):
         return pymysql.connect(
-            host=self.login["login_host"], user=self.login["login_user"], password=self.login["login_password"],
-            ssl={"ca": self.login["ca_cert"]}, autocommit=True, cursorclass=pymysql.cursors.DictCursor,
+            host=self.login["login_host"], user=self.login["login_user"], ssl={"ca": self.login["ca_cert"]},
+            password=self.login["login_password"].encode(), autocommit=True, charset="utf8mb4",
+            cursorclass=pymysql.cursors.DictCursor,
         )  # fmt: skip
 
     def rows(self, statement):
@@ -81,6 +92,15 @@ class Servers:
 
         return Work(dict(SEED, source=self.old.login, target=self.new.login, **options)).run()
 
+    def start_seed(self, **options):
+        """Seed in a process of its own. Returns the Popen."""
+        params = dict(SEED, source=self.old.login, target=self.new.login, **options)
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(ROOT / "build" / "collections")], text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process.stdin.write(json.dumps(params))
+        process.stdin.close()
+        return process
+
     def seed_there(self, **options):
         """Run the module on the new server's host, where the clients are. Returns its result."""
         sides = (("source", self.old), ("target", self.new))
@@ -89,7 +109,7 @@ class Servers:
                 "seamless.migration.mysql_seed", "-a", json.dumps(dict(options, **logins))]  # fmt: skip
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build" / "collections"))
         done = subprocess.run(argv, capture_output=True, text=True, timeout=900, env=environment, check=False)
-        return json.loads(done.stdout[done.stdout.index("{"):])
+        return json.loads(done.stdout.split(" => ", 1)[1])     # before it, the task of one that failed
 
     def change_target(self, *statements):
         """Change the target behind the back of replication."""
@@ -100,7 +120,7 @@ class Servers:
         """The target as it was delivered."""
         names = [row["Database"] for row in self.new.rows("SHOW DATABASES")]
         own = ("mysql", "sys", "information_schema", "performance_schema")
-        drops = ["DROP DATABASE `%s`" % name for name in names if name not in own]
+        drops = ["DROP DATABASE `%s`" % name.replace("`", "``") for name in names if name not in own]
         self.new.root("STOP REPLICA; RESET REPLICA ALL;")
         self.change_target(*drops)
         self.new.root("RESET BINARY LOGS AND GTIDS;")

@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import pymysql
 import pymysql.cursors
@@ -13,6 +14,7 @@ import yaml
 ROOT = os.environ["MOLECULE_PROJECT_DIRECTORY"]
 NAME = "mol-" + os.environ["MOLECULE_SCENARIO_NAME"]
 FOLDER = os.path.join(ROOT, "build", "lab", NAME)
+sys.path.insert(0, os.path.join(ROOT, "molecule", "mysql_migration", "files"))
 
 
 class Lab:

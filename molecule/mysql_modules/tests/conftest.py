@@ -24,6 +24,11 @@ REPL, PASSWORD = "tests_repl", "a-Password-of-the-Tests"
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 
 
+def literal(text):
+    """Text as a statement has it."""
+    return "'%s'" % text.replace("\\", "\\\\").replace("'", "\\'")
+
+
 class Node:
     """One server of the lab: SQL as its administrator or as root, and its options for the modules."""
 
@@ -93,13 +98,13 @@ class Node:
         for name in ("super_read_only", "read_only"):
             self.sql("RESET PERSIST IF EXISTS " + name)
         for row in self.sql("SHOW REPLICA STATUS"):
-            self.sql("STOP REPLICA FOR CHANNEL '%s'" % row["Channel_Name"])
-            self.sql("RESET REPLICA ALL FOR CHANNEL '%s'" % row["Channel_Name"])
+            self.sql("STOP REPLICA FOR CHANNEL " + literal(row["Channel_Name"]))
+            self.sql("RESET REPLICA ALL FOR CHANNEL " + literal(row["Channel_Name"]))
         for row in self.sql("XA RECOVER"):
             self.sql("XA ROLLBACK '%s'" % row["data"])
         self.quietly("DROP DATABASE IF EXISTS d")
-        for row in self.sql("SELECT User FROM mysql.user WHERE User LIKE 'tests%' OR User LIKE BINARY 'h0st%'"):
-            self.quietly("DROP USER '%s'@'%%'" % row["User"].replace("\\", "\\\\").replace("'", "\\'"))
+        for row in self.sql("SELECT User, Host FROM mysql.user WHERE User LIKE 'tests%' OR User LIKE BINARY 'h0st%'"):
+            self.quietly("DROP USER %s@%s" % (literal(row["User"]), literal(row["Host"])))
         self.quietly("CREATE USER '%s'@'%%' IDENTIFIED BY '%s'" % (REPL, PASSWORD))
         self.quietly("GRANT REPLICATION SLAVE ON *.* TO '%s'@'%%'" % REPL)
         self.climb("ON")

@@ -13,7 +13,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.compare_s
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Server
 
-_LOST_CONNECTION = (2003, 2006, 2013, 4031)
+_LOST_CONNECTION = (1053, 2003, 2006, 2013, 4031)
 _TRIES = 5
 _KEPT_STATEMENTS = 200
 _MOST_ALIKE = 200000

@@ -160,6 +160,7 @@ _TABLE = (
     ),
     ((13117,), "", "The receiver stopped with a fatal error", "Read the text above"),
     ((13120,), "", "The source refused the registration or the request", "GRANT REPLICATION SLAVE to the account"),
+    ((1053,), "", "The server is shutting down", "Start it if nobody else does, and run again when it is up"),
     (
         (2006, 2013, 4031),
         "",

@@ -11,8 +11,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_fact
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_target import without_binary_log
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Server
 
-# 3707: the server is not started again by itself; the others: it went away to be.
-_RESTARTING = (2003, 2006, 2013, 3707)
+# 3707: the server is not started again by itself; the others: it goes away to be, or went (1053: shutdown in progress).
+_RESTARTING = (1053, 2003, 2006, 2013, 3707)
 _WRONG_LOGIN = (1045, 1044, 3118, 3955)
 _REFUSED = (1044, 1045, 1227, 1290, 1410)
 _PROGRESS = """

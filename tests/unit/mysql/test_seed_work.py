@@ -342,6 +342,13 @@ def test_a_clone_that_failed_over_the_restart_is_told(pair, monkeypatch):
         pair.work("clone", timeout=1).run()
 
 
+def test_a_server_that_is_still_shutting_down_after_a_clone_is_waited_for(pair):
+    _clone_rules(pair)
+    answers = iter([fakes.error(1053, "Server shutdown in progress")])
+    pair.target.on("SHOW GLOBAL STATUS LIKE 'Uptime'", lambda _found: next(answers, [{"Value": "0"}]))
+    assert pair.work("clone").run()["gtid_executed"] == HAS
+
+
 def test_a_second_clone_beside_one_that_runs_is_refused(pair):
     pair.target.on("SELECT PLUGIN_STATUS", [{"x": "ACTIVE"}])
     _clone_rules(pair, state="In Progress")
