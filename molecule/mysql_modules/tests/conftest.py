@@ -145,6 +145,7 @@ class Background:
     """A statement, or several, that run on a connection of their own until the end of the test."""
 
     def __init__(self, node, *statements):
+        self.node = node
         self.connection = node.connect()
         self.id = self.connection.thread_id()
         self.statements = statements
@@ -167,6 +168,12 @@ class Background:
         return self
 
     def close(self):
+        # a socket that is read from cannot be closed before its statement is over
+        try:
+            self.node.sql("KILL %d" % self.id)
+        except pymysql.err.MySQLError as error:
+            assert error.args[0] == 1094, error
+        self.wait()
         try:
             self.connection.close()
         except pymysql.err.MySQLError:

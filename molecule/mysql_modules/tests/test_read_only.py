@@ -185,7 +185,7 @@ def test_an_xa_transaction_that_is_begun_keeps_the_server_open_or_is_ended(ansib
 
 
 def test_a_client_that_gives_up_leaves_no_statement_that_fences_later(table, background, until):
-    held = background(table, "LOCK TABLES d.t WRITE", "DO SLEEP(30)")
+    held = background(table, "LOCK TABLES d.t WRITE", "DO SLEEP(15)")
     until(lambda: held.id in [row["Id"] for row in table.sql("SHOW PROCESSLIST") if row["Command"] == "Query"])
     server = Server(table.login, "source")
     with server.session(read_timeout=2) as session:

@@ -14,6 +14,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.server im
 POLL = 0.25
 # polls without an error after which a channel that runs counts as running: what is purged shows right after the start
 STEADY = 4
+# polls in which an applier may stop by itself where it was to stop
+ENDING = 8
 # a receiver that meets one of these tries again by itself
 RETRIED = (1040, 2002, 2003, 2005, 2006, 2013, 3032)
 REFUSED_PROCEDURE = 1644
@@ -270,6 +272,22 @@ class Channel(object):
             self.stop("applier")
         self.start_until(until)
         self.await_set(until)
+        self._end_applier()
+
+    def _end_applier(self):
+        """See that the applier stands at the end that it was given. One of several threads sees that it is there only
+        when the next event comes; it is stopped when it does not stop by itself."""
+        if not self._stands():
+            self.stop("applier")
+
+    def _stands(self):
+        """Whether the applier stops within some seconds."""
+        for _again in range(ENDING):
+            channel = self.read()
+            if not channel or channel["replica_sql_running"] == "No":
+                return True
+            time.sleep(POLL)
+        return False
 
     def change(self, plan):
         """CHANGE ... TO what differs."""
@@ -438,6 +456,10 @@ class RdsChannel(Channel):
 
     def start_until(self, wanted):
         self._call("start_until", [wanted])
+
+    def _end_applier(self):
+        """It has one thread there, which stops by itself; the procedure that stops would stop the receiver too."""
+        self._stands()
 
     def _call(self, name, arguments=()):
         last = [self.name] if self.name else []

@@ -290,6 +290,21 @@ def test_the_channel_runs_up_to_a_set_and_not_again():
     assert not manage(one, start_until=UUID + ":1-9")["changed"]
 
 
+def test_an_applier_that_waits_for_its_next_event_at_its_end_is_stopped():
+    one = machine(gtid_executed=UUID + ":1-5")
+    one.channel(Replica_SQL_Running="No")
+    one.kept[""] = "p4ss"
+
+    def run(_found):
+        one.variables["gtid_executed"] = UUID + ":1-9"
+        one.channels[""]["Replica_SQL_Running"] = "Yes"
+        return []
+
+    one.on("START REPLICA UNTIL", run)
+    assert manage(one, start_until=UUID + ":1-9")["channel"]["replica_sql_running"] == "No"
+    assert one.said_like("STOP") == ["STOP REPLICA SQL_THREAD FOR CHANNEL ''"]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
