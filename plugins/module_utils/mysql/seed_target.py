@@ -6,6 +6,7 @@ import contextlib
 import json
 
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.events import COLUMNS, alter
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_facts import MARKER
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import identifier
 
@@ -13,8 +14,8 @@ _PRIVILEGES = """
 SELECT PRIVILEGE_TYPE AS name FROM information_schema.USER_PRIVILEGES
 WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')"""
 _EVENTS = """
-SELECT EVENT_SCHEMA AS schema_name, EVENT_NAME AS name, DEFINER AS definer FROM information_schema.EVENTS
-WHERE STATUS = 'ENABLED' AND EVENT_SCHEMA NOT IN ('mysql', 'sys') ORDER BY 1, 2"""
+SELECT %s FROM information_schema.EVENTS
+WHERE STATUS = 'ENABLED' AND EVENT_SCHEMA NOT IN ('mysql', 'sys') ORDER BY 1, 2""" % COLUMNS
 
 
 def without_binary_log(session):
@@ -133,14 +134,12 @@ class Target(object):
         """
         done, awake = [], []
         for row in session.rows(_EVENTS):
-            if row["schema_name"] not in schemas:
+            if row["event_schema"] not in schemas:
                 continue
-            user, _at, host = row["definer"].rpartition("@")
             word = "REPLICA" if self.server.version >= (8, 2, 0) else "SLAVE"
-            name = "%s.%s" % (row["schema_name"], row["name"])
+            name = "%s.%s" % (row["event_schema"], row["event_name"])
             try:
-                session.run("ALTER DEFINER = %%s@%%s EVENT %%s.%%s DISABLE ON %s" % word,
-                            (user, host, identifier(row["schema_name"]), identifier(row["name"])))
+                alter(session, row, "DISABLE ON %s" % word)
                 done.append(name)
             except MySQLMigrationError as error:
                 if error.code != 1227:

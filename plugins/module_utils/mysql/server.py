@@ -15,6 +15,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors im
 
 try:
     import pymysql
+    import pymysql.charset
     import pymysql.cursors
 
     LIBRARY_ERROR = None
@@ -238,12 +239,13 @@ class Session(object):
         row = self.row(sql, args)
         return next(iter(row.values())) if row else None
 
-    def run(self, sql, args=None, secret=()):
+    def run(self, sql, args=None, secret=(), charset=None):
         """Run a statement and read whatever it returns. Returns the number of affected rows.
 
-        secret: positions (or names) of the args that must not be seen in `queries` and errors.
+        secret: positions (or names) of the args that must not be seen in `queries` and errors. charset: the server's
+        name of the character set in which the statement is sent, where the session's character_set_client was changed.
         """
-        return self._run(sql, args, secret)[1]
+        return self._run(sql, args, secret, charset=charset)[1]
 
     def call(self, procedure, args=(), secret=()):
         """CALL a procedure ("mysql.rds_start_replication"). Returns the rows of all its result sets."""
@@ -267,14 +269,14 @@ class Session(object):
         self.close()
         return ended
 
-    def _run(self, sql, args, secret, skip=0):
+    def _run(self, sql, args, secret, skip=0, charset=None):
         """Returns (rows, affected). skip: how many args stand before those that `secret` counts."""
         positions = {one + skip if isinstance(one, int) else one for one in secret}
         shown = self._text(sql, args, positions)
         self.server.record(shown)
         try:
             with self._connection.cursor() as cursor:
-                affected = cursor.execute(self._text(sql, args))
+                affected = cursor.execute(_sent(self._text(sql, args), charset))
                 rows = list(cursor.fetchall())
                 while cursor.nextset():
                     more = list(cursor.fetchall())
@@ -306,6 +308,16 @@ class Session(object):
         if not isinstance(args, dict) and next(count, None) is not None:
             raise TypeError("more arguments than places in %s" % sql)
         return text
+
+
+def _sent(statement, charset):
+    """The statement as it is given to the library: text, or its bytes in a character set other than the usual one."""
+    if charset in (None, "utf8mb4") or not re.search("[^\x00-\x7f]", statement):
+        return statement
+    known = pymysql.charset.charset_by_name(charset)
+    if known is None:
+        raise ValueError("its character set %s is not known here" % charset)
+    return statement.encode(known.encoding)
 
 
 def _places(args):

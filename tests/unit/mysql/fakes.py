@@ -133,6 +133,7 @@ class FakeServer:
         self.start_state = ("Yes", "Yes")
         self.threads = 100
         self.said = []
+        self.sent_as_bytes = []
         self.killed = []
         self.rules = []
         for pattern, answer in self._own_rules():
@@ -203,6 +204,9 @@ class FakeServer:
     # -- what it understands
 
     def answer(self, statement, connection):
+        if isinstance(statement, bytes):
+            self.sent_as_bytes.append(statement)
+            statement = statement.decode("latin1")
         self.said.append(statement)
         text = " ".join(statement.split())
         self.current = connection

@@ -125,6 +125,8 @@ class Machine(fakes.FakeServer):
             (r"KILL QUERY", []),
             (r"ALTER DEFINER", self._enable_event),
             (r"SET SESSION sql_mode", []),
+            (r"SELECT @@sql_mode", [{"sql_mode": "", "time_zone": "+00:00", "character_set_client": "utf8mb4",
+                                     "collation_connection": "utf8mb4_0900_ai_ci"}]),
             (r"SET PERSIST super_read_only = (\d)", self._fence),
             (r"SET GLOBAL innodb_flush_log_at_trx_commit = (\d), GLOBAL sync_binlog = (\d)$", self._flush),
         ]

@@ -29,6 +29,11 @@ NO_FLUSH = """
 if "--set-gtid-purged=ON" in sys.argv:
     sys.stderr.write("Couldn't execute 'FLUSH TABLES WITH READ LOCK': Access denied (1227)"); sys.exit(2)
 """ + GOOD
+EVENT = {
+    "event_schema": "shop", "event_name": "e", "definer": "root@localhost", "status": "ENABLED", "sql_mode": "ANSI",
+    "time_zone": "SYSTEM", "character_set_client": "latin1", "collation_connection": "latin1_german1_ci",
+}  # fmt: skip
+OWN = dict(EVENT, sql_mode="STRICT", time_zone="+00:00", character_set_client="utf8mb4", collation_connection="x")
 LOAD = "#!%s\nimport sys\nif '--version' in sys.argv: print('mysql  Ver 9.7.4'); sys.exit()\n%s\n"
 
 
@@ -47,6 +52,8 @@ class Pair:
                 {"name": one, "objects": number, "bytes": 1000} for one, number in self.holds[name].items()])
             machine.on(r"SELECT (DISTINCT|TABLE_SCHEMA AS|PROCESSLIST_HOST|User AS|CONCAT)", [])
             machine.on(r"SELECT EVENT_SCHEMA", [])
+            machine.on(r"SELECT @@sql_mode", [OWN])
+            machine.on(r"SET SESSION sql_mode", [])
             machine.on(r"SELECT CURRENT_USER", [{"x": "admin@%"}])
             machine.on(r"(CREATE|DROP|GRANT|ALTER|REPLACE) ", [])
             self.with_plugins_and_accounts(machine)
@@ -218,16 +225,27 @@ def test_a_dump_ends_with_its_gtid_set_and_a_fence(pair):
 
 
 def test_events_sleep_before_the_scheduler_wakes(pair):
-    pair.target.on("SELECT EVENT_SCHEMA", [{"schema_name": "shop", "name": "e`v", "definer": "a@b@host"}])
+    pair.target.on("SELECT EVENT_SCHEMA", [dict(EVENT, event_name="e`v", definer="a@b@host")])
     result = pair.work().run()
     assert result["events_disabled"] == ["shop.e`v"]
     said = pair.target.said
-    slept = said.index("ALTER DEFINER = 'a@b'@'host' EVENT `shop`.`e``v` DISABLE ON REPLICA")
+    slept = said.index("ALTER DEFINER = `a@b`@`host` EVENT `shop`.`e``v` DISABLE ON REPLICA")
     assert said.index("SET GLOBAL event_scheduler = OFF") < slept < said.index("SET GLOBAL event_scheduler = ON")
 
 
+def test_an_event_keeps_its_character_set_and_modes_when_it_is_put_to_sleep(pair):
+    pair.target.on("SELECT EVENT_SCHEMA", [dict(EVENT, event_name="wöchentlich")])
+    pair.work().run()
+    said = pair.target.said
+    wanted = "SET SESSION sql_mode = '%s', time_zone = '%s', character_set_client = '%s', collation_connection = '%s'"
+    taken = said.index(wanted % ("ANSI", "SYSTEM", "latin1", "latin1_german1_ci"))
+    assert said[taken + 1] == "ALTER DEFINER = `root`@`localhost` EVENT `shop`.`wöchentlich` DISABLE ON REPLICA"
+    assert pair.target.sent_as_bytes == [said[taken + 1].encode("latin1")]
+    assert said[taken + 2] == wanted % ("STRICT", "+00:00", "utf8mb4", "x")
+
+
 def test_events_that_cannot_be_put_to_sleep_leave_the_scheduler_off(pair):
-    pair.target.on("SELECT EVENT_SCHEMA", [{"schema_name": "shop", "name": "e", "definer": "root@localhost"}])
+    pair.target.on("SELECT EVENT_SCHEMA", [EVENT])
     pair.target.on("ALTER DEFINER", fakes.error(1227, "SYSTEM_USER"))
     result = pair.work().run()
     assert pair.target.variables["event_scheduler"] == "OFF" and "shop.e" in result["notes"][-1]
