@@ -24,7 +24,7 @@ CREATE DEFINER=keeper@`%` VIEW vw AS SELECT * FROM comp; CREATE DEFINER=keeper@`
 CREATE DEFINER=keeper@`%` PROCEDURE p1(a int) SELECT a; CREATE DEFINER=keeper@`%` FUNCTION f1() RETURNS int DETERMINISTIC RETURN 1;
 CREATE DEFINER=keeper@`%` EVENT shop_tick ON SCHEDULE EVERY 1 SECOND DO INSERT INTO shop.ticks(at) VALUES (NOW(6));
 -- an event of a client that spoke Latin-1: these bytes are two letters each
-SET NAMES latin1; CREATE DEFINER=keeper@`%` EVENT `wöch` ON SCHEDULE EVERY 1 DAY STARTS '2040-01-01 00:00:00' DO INSERT INTO odd.lat VALUES ('é','x'); SET NAMES utf8mb4;
+SET NAMES latin1; CREATE DEFINER=keeper@`%` EVENT latin ON SCHEDULE EVERY 1 DAY STARTS '2040-01-01 00:00:00' DO INSERT INTO odd.lat VALUES ('é','x'); SET NAMES utf8mb4;
 CREATE DATABASE shop; USE shop;
 CREATE TABLE orders(id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, customer int NOT NULL, amount decimal(10,2), status varchar(20), created timestamp(3) NULL);
 SET SESSION cte_max_recursion_depth = 100000;
