@@ -46,14 +46,20 @@ def status():
     return json.loads((EPHEMERAL / "secrets.json").read_text(encoding="utf-8"))
 
 
-def seen_since(before):
+def until(holds):
     end = time.monotonic() + 20
-    while len(status()["bait"]) <= before:
+    while not holds():
         assert time.monotonic() < end, "the watcher does not see"
         time.sleep(0.1)
 
 
+def seen_since(before):
+    until(lambda: len(status()["bait"]) > before)
+
+
 def test_no_list_of_processes_had_one(lab):
+    looks = status()["looks"]
+    until(lambda: status()["looks"] > looks)
     before = len(status()["bait"])
     if before < 18:     # it keeps twenty
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)", BAIT])
