@@ -156,6 +156,7 @@ UNPROVEN = {
         "nfs_modules",
         "storage_faults",
         "storage_periodic",
+        "storage_workers",
     )
 }
 

@@ -10,7 +10,9 @@ leaves the copy running; the next run of the task attaches to it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 
 from ansible.errors import AnsibleConnectionFailure
@@ -28,6 +30,8 @@ _MEASURED = (
     "files_done", "files_total", "bytes_now", "bytes_total", "bytes_per_s", "limit_kib_per_s", "retries", "failed"
 )  # fmt: skip
 _LOST_FOR = 900         # seconds without a connection after which we stop looking on; the copy goes on
+_LOOK_FOR = 60          # seconds that a look at a worker may take: a connection to a dead host says nothing for long
+_MARGIN = 15            # seconds after its lease in which a worker has ended its rsyncs
 
 
 def size(number):
@@ -109,6 +113,29 @@ class Teller:
             display.display("\r" + " " * self.width + "\r", newline=False, screen_only=True)
 
 
+class _Late(Exception):
+    """A look took too long."""
+
+
+@contextlib.contextmanager
+def _at_most(seconds):
+    """Raise _Late when the body takes longer. A time limit of the task itself, which is made the same way, goes on."""
+
+    def late(_number, _frame):
+        raise _Late
+
+    begin = time.monotonic()
+    before = signal.signal(signal.SIGALRM, late)
+    left = signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.alarm(max(1, left - int(time.monotonic() - begin)))
+
+
 class ActionModule(ActionBase):
     """Action of the module bulk_copy."""
 
@@ -120,13 +147,60 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         arguments = dict(self._task.args)
-        state = arguments.get("state", "done")
-        if state != "done" or arguments.get("mode", "full") != "full" or self._task.check_mode:
+        state, mode = arguments.get("state", "done"), arguments.get("mode", "full")
+        if mode == "lists":
+            return self._merge(result, self._on_a_worker(arguments, task_vars or {}))
+        if state != "done" or mode == "delta" or self._task.check_mode:
             return self._merge(result, self._module(arguments, task_vars))
         answer = self._module(dict(arguments, state="started"), task_vars)
         if answer.get("failed") or "job" not in answer:
             return self._merge(result, answer)
         return self._merge(result, self._watch(arguments, answer, task_vars or {}))
+
+    def _on_a_worker(self, arguments, task_vars):
+        """What others take over is no failure of the task: a copy that failed, or a host that is lost."""
+        state = arguments.get("state", "done")
+        waits = state == "done" and not self._task.check_mode
+        answer = self._look(dict(arguments, state="started" if waits else state), task_vars)
+        if waits and answer.get("job") and not answer.get("failed"):
+            answer = self._watch(arguments, answer, task_vars)
+        if answer.get("unreachable"):
+            reason = "It was not reached. %s" % " ".join(str(answer.get("msg", "")).split())
+            answer = {"changed": False, "state": "lost", "message": reason}
+        elif "job" in answer:
+            answer.pop("failed", None)
+            answer.pop("msg", None)
+        elif waits and answer.get("failed") and not answer.get("module_stderr"):
+            answer = {"changed": False, "state": "failed", "message": answer.get("msg", "")}
+        if "state" in answer:
+            answer["part"] = self._part(answer, arguments, task_vars)
+        return answer
+
+    @staticmethod
+    def _part(answer, arguments, task_vars):
+        """What a worker says, as bulk_deal takes it. How an earlier deal ended is no reason to deal it nothing now."""
+        dealt = arguments.get("deal") or {}
+        state = answer["state"] if dealt or answer["state"] == "lost" else "ended"
+        part = {"worker": task_vars.get("inventory_hostname", ""), "state": state}
+        if not dealt or answer.get("deal") == dealt.get("id"):
+            part["deal"] = answer.get("deal")
+        for name, empty in (("lists_done", []), ("files", 0), ("bytes", 0), ("seconds", 0)):
+            part[name] = answer.get(name, empty)
+        if dealt:
+            answer["part_of"] = dealt["job"]
+        return part
+
+    def _look(self, arguments, task_vars):
+        """Run the module. A host that cannot be reached, or says nothing for long, is `unreachable`."""
+        try:
+            with _at_most(_LOOK_FOR):
+                return self._module(arguments, task_vars)
+        except AnsibleConnectionFailure as error:
+            return {"unreachable": True, "msg": str(error)}
+        except _Late:
+            with contextlib.suppress(Exception), _at_most(_LOOK_FOR):
+                self._connection.reset()
+            return {"unreachable": True, "msg": "It said nothing for %d s." % _LOOK_FOR}
 
     @staticmethod
     def _merge(result, answer):
@@ -144,28 +218,42 @@ class ActionModule(ActionBase):
         teller = Teller(alone and not quiet and on_terminal(), interval)
         asked = {name: arguments[name] for name in ("src", "dest", "state_dir") if name in arguments}
         asked.update(job=answer["job"], state="status")
-        begin, lost, pause = time.monotonic(), None, 0.2
+        asked["mode"] = arguments.get("mode", "full")
+        lease = int(arguments.get("lease") or 0)
+        give_up = lease + _MARGIN if lease else _LOST_FOR
+        begin, seen, pause = time.monotonic(), time.monotonic(), 0.2
         record = ProgressJournal(task_vars, self._templar.template)
         while answer.get("state") not in _ENDED:
             teller.tell(line(host, answer["job"], answer.get("progress", {})))
-            record.write("copy", measured(answer["job"], answer.get("progress", {})), host)
+            record.write(*self._measured(arguments, answer), host)
             time.sleep(pause)
             pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
-            try:
-                now = self._module(asked, task_vars)
-            except AnsibleConnectionFailure as error:
-                now = {"unreachable": True, "msg": str(error)}
+            asks = time.monotonic()
+            now = self._look(asked, task_vars) if lease else self._asked(asked, task_vars)
             if now.get("unreachable"):
-                lost = lost or time.monotonic()
-                if time.monotonic() - lost > _LOST_FOR:
+                if time.monotonic() - seen > give_up:
                     return now
                 continue
-            lost = None
+            seen = asks
             if now.get("failed"):
                 return now
             answer = now
         teller.end()
         return self._judge(answer)
+
+    def _asked(self, arguments, task_vars):
+        try:
+            return self._module(arguments, task_vars)
+        except AnsibleConnectionFailure as error:
+            return {"unreachable": True, "msg": str(error)}
+
+    @staticmethod
+    def _measured(arguments, answer):
+        """A measurement of the journal and its data: of a tree, or of the part of it that a worker copies."""
+        dealt = arguments.get("deal")
+        if dealt:
+            return "part_copy", measured(dealt["job"], answer.get("progress", {}))
+        return "copy", measured(answer["job"], answer.get("progress", {}))
 
     @staticmethod
     def _judge(answer):

@@ -19,6 +19,7 @@ STORAGE = {
     "source": {"type": "str", "default": ""},
     "target": {"type": "str", "default": ""},
     "clients": {"type": "list", "elements": "str", "default": []},
+    "storage_workers": {"type": "list", "elements": "str", "default": []},
     "workers": {"type": "int", "default": 8},
     "bwlimit_kib_per_s": {"type": "int", "default": 0},
     "rsync_port": {"type": "int", "default": 873},

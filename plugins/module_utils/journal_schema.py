@@ -43,6 +43,14 @@ MEASUREMENTS = {
         "eta_s": MAYBE_NUMBER,
         "limit_kib_per_s": NUMBER,
     },
+    "part_copy": {
+        "tree": str,
+        "files_done": int,
+        "bytes_now": int,
+        "bytes_per_s": NUMBER,
+        "limit_kib_per_s": NUMBER,
+    },
+    "part": {"tree": str, "state": str, "files": int, "bytes": int, "seconds": NUMBER, "lists_done": int},
     "copied": {"tree": str, "state": str, "files": int, "bytes": int, "seconds": NUMBER},
     "mended": {"tree": str, "files": int, "bytes": int, "seconds": NUMBER},
     "live_sync": {"trees": dict, "converged": (bool, type(None)), "reasons": list},
@@ -159,10 +167,14 @@ def _look(result, args):
 
 
 def _copy(result, args):
+    if "part" in result:
+        return _part(result)
     if "files" not in result or "seconds" not in result:
         return None
     keys = ("state", "files", "bytes", "seconds", "bytes_per_s", "files_skipped", "vanished", "deleted")
     keys += ("failures_count",)
+    if args.get("mode") == "cut":
+        return None
     if args.get("mode") == "delta":
         return "mended", _picked(result, keys, tree=args.get("job") or "", listed=result.get("listed", 0))
     if result.get("state") not in ("done", "failed", "stopped"):
@@ -173,6 +185,35 @@ def _copy(result, args):
         "limit_kib_per_s": (result.get("progress") or {}).get("limit_kib_per_s", 0),
     }
     return "copied", _picked(result, keys, **more)
+
+
+def _part(result):
+    """What a worker copied of a tree, or why it did not."""
+    if "part_of" not in result:
+        return None
+    part = result["part"]
+    more = {"tree": result["part_of"], "lists_done": len(part["lists_done"]), "cause": result.get("message") or ""}
+    return "part", _picked(part, ("state", "files", "bytes", "seconds"), **more)
+
+
+def _dealt(result, args):
+    """How far a tree is that workers copy: what they had copied when lists were dealt."""
+    if not result.get("round"):
+        return None
+    seconds = result["seconds"]
+    return "copy", {
+        "tree": args.get("job") or "",
+        "phase": "copying",
+        "files_done": result["files_done"],
+        "files_total": result["files_total"],
+        "bytes_now": result["bytes_done"],
+        "bytes_total": result["bytes_total"],
+        "bytes_per_s": int(result["bytes"] / seconds) if seconds else 0,
+        "eta_s": None,
+        "limit_kib_per_s": args.get("bwlimit_kib_per_s") or 0,
+        "round": result["round"],
+        "workers": sorted(result.get("deals") or {}),
+    }
 
 
 def _live_sync(result, args):
@@ -269,6 +310,7 @@ _READERS = {
     "mysql_switchover": _switched,
     "storage_info": _look,
     "bulk_copy": _copy,
+    "bulk_deal": _dealt,
     "lsyncd_info": _live_sync,
     "tree_compare": _compared,
     "storage_freeze": _freeze,

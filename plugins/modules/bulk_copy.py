@@ -56,9 +56,47 @@ options:
     description:
       - V(full) copies the tree. V(delta) copies and deletes exactly the paths of O(files_from), and waits for the
         end.
+      - V(cut) and V(lists) let several hosts copy one tree that all of them mount. V(cut) makes the tree on the target
+        and cuts the source's into lists, which lie below C(.seamless-lists) in its root until it is copied;
+        M(seamless.migration.bulk_deal) deals them; V(lists) copies those of O(deal) on a worker. V(full) on the source
+        then does what is left, with the same O(job).
+      - With V(lists) a copy that fails, or a host that is lost, does not fail the task, because others take over; see
+        RV(state).
     type: str
     default: full
-    choices: [full, delta]
+    choices: [full, delta, cut, lists]
+  deal:
+    description:
+      - For O(mode=lists), what M(seamless.migration.bulk_deal) dealt to this host.
+    type: dict
+    suboptions:
+      id:
+        description: Name of the deal.
+        type: str
+        required: true
+      job:
+        description: Name of the copy on the source.
+        type: str
+        required: true
+      folder:
+        description: Where the lists are, relative to O(src).
+        type: str
+        required: true
+      fresh:
+        description: Whether the target was empty.
+        type: bool
+        required: true
+      lists:
+        description: The lists, each with number, kind, paths, bytes, and whether it was dealt before.
+        type: list
+        elements: list
+        required: true
+  lease:
+    description:
+      - Seconds after which the copy ends by itself when nobody asked for its RV(state); V(0) for never. With
+        O(mode=lists), others are given the lists of a host that was not reached for so long.
+    type: int
+    default: 0
   files_from:
     description:
       - For O(mode=delta), a file of NUL-separated paths relative to O(src). What is gone on the source is deleted on
@@ -217,6 +255,7 @@ requirements:
 author:
   - The seamless.migration authors (@seamless-migration)
 seealso:
+  - module: seamless.migration.bulk_deal
   - module: seamless.migration.rsyncd_info
 """
 
@@ -268,13 +307,43 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+deal:
+  description: Name of the deal that was copied last.
+  returned: for O(mode=lists), when it has ended
+  type: str
+  sample: data-k3hx81_q-2-worker1
+part:
+  description: What M(seamless.migration.bulk_deal) takes as one of its results.
+  returned: for O(mode=lists)
+  type: dict
+  sample:
+    worker: worker1
+    state: done
+    deal: data-k3hx81_q-2-worker1
+    lists_done: [4, 5, 7]
+    files: 6000
+    bytes: 245760000
+    seconds: 31.5
+part_of:
+  description: Name of the copy on the source.
+  returned: for O(mode=lists), when there was a O(deal)
+  type: str
+  sample: data
+lists_done:
+  description: Numbers of its lists that were copied.
+  returned: for O(mode=lists), when it has ended
+  type: list
+  elements: int
+  sample: [4, 5, 7]
 job:
   description: Name of the copy.
   returned: always, but for O(mode=delta)
   type: str
   sample: files-0a1b2c3d4e
 state:
-  description: V(absent), V(starting), V(running), V(paused), V(stopped), V(failed) or V(done).
+  description:
+    - V(absent), V(starting), V(running), V(paused), V(stopped), V(failed) or V(done).
+    - V(lost) with O(mode=lists) for a host that was not reached for O(lease) seconds.
   returned: always
   type: str
   sample: done
@@ -364,7 +433,15 @@ def argument_spec():
         "dest": {"type": "str"},
         "job": {"type": "str"},
         "state": {"type": "str", "default": "done", "choices": list(bulk_task.STATES)},
-        "mode": {"type": "str", "default": "full", "choices": ["full", "delta"]},
+        "mode": {"type": "str", "default": "full", "choices": ["full", "delta", "cut", "lists"]},
+        "deal": {"type": "dict", "options": {
+            "id": {"type": "str", "required": True},
+            "job": {"type": "str", "required": True},
+            "folder": {"type": "str", "required": True},
+            "fresh": {"type": "bool", "required": True},
+            "lists": {"type": "list", "elements": "list", "required": True},
+        }},
+        "lease": {"type": "int", "default": 0},
         "files_from": {"type": "path"},
         "workers": {"type": "int"},
         "read_ahead": {"type": "int", "default": 16},

@@ -71,6 +71,12 @@ options:
         type: list
         elements: str
         default: []
+      storage_workers:
+        description:
+          - Hosts of the inventory that copy together with the source.
+        type: list
+        elements: str
+        default: []
       workers:
         description:
           - Parallel rsync processes of the first copy.

@@ -35,9 +35,10 @@ class Rates:
 def storage_plan(inputs, looks, model):
     """The plan of a storage migration.
 
-    inputs: dict of trees, source, target, clients, workers, bwlimit_kib_per_s, writers, freeze_budget, service_name,
-    live_sync_method, verify_level, batch_jobs, hooks, force_gates, rsync_port. looks: host -> what storage_info
-    returned there, or a failed result. model: Model of the journal. Returns a dict for the templates.
+    inputs: dict of trees, source, target, clients, storage_workers, workers, bwlimit_kib_per_s, writers,
+    freeze_budget, service_name, live_sync_method, verify_level, batch_jobs, hooks, force_gates, rsync_port. looks:
+    host -> what storage_info returned there, or a failed result. model: Model of the journal. Returns a dict for the
+    templates.
     """
     rates = Rates(model)
     source, target = looks.get(inputs["source"]) or {}, looks.get(inputs["target"]) or {}
@@ -51,7 +52,12 @@ def storage_plan(inputs, looks, model):
         "settings": _settings(inputs),
     }
     takes = _storage_takes(inputs, trees, rates)
-    names = {"source": inputs["source"], "target": inputs["target"], "clients": ", ".join(inputs.get("clients") or [])}
+    names = {
+        "source": inputs["source"],
+        "target": inputs["target"],
+        "clients": ", ".join(inputs.get("clients") or []),
+        "workers": ", ".join(inputs.get("storage_workers") or []),
+    }
     plan["stages"] = [_stage(stage, _details(stage["stage"], inputs), takes, rates, names) for stage in STORAGE]
     return plan
 
@@ -62,7 +68,8 @@ def _stage(stage, details, takes, rates, names=None):
     if measured is not None and stage["takes"] in _REPEATED:
         text = "%s when it was run last" % words.duration(measured)
     gates = [{"name": name, "asks": GATES[name]} for name in stage["gates"]]
-    where = ["%s (%s)" % (role, names[role]) if (names or {}).get(role) else role for role in stage["where"]]
+    roles = [role for role in stage["where"] if role != "workers" or (names or {}).get(role)]
+    where = ["%s (%s)" % (role, names[role]) if (names or {}).get(role) else role for role in roles]
     return dict(stage, where=where, does=list(stage["does"]) + details, gates=gates, duration=text)
 
 
@@ -96,6 +103,7 @@ def _tree(tree, index, source, target):
 def _hosts(inputs, looks):
     rows = [("source", inputs["source"]), ("target", inputs["target"])]
     rows += [("client", name) for name in inputs.get("clients") or []]
+    rows += [("worker", name) for name in inputs.get("storage_workers") or [] if name not in dict(rows).values()]
     return [_host(role, name, looks.get(name) or {}) for role, name in rows]
 
 
@@ -137,6 +145,10 @@ def _details(stage, inputs):
         limit = inputs.get("bwlimit_kib_per_s") or 0
         speed = "limit %s" % words.rate(limit * 1024) if limit else "no limit"
         found.append("%s workers, %s." % (inputs["workers"], speed))
+        if inputs.get("storage_workers"):
+            hosts = ", ".join(inputs["storage_workers"])
+            text = "The lists of each tree are dealt over %s, which share the limit; the source does what is left."
+            found.append(text % hosts)
     elif stage == "storage_sync":
         found.append("Method: %s." % inputs["live_sync_method"])
     elif stage == "storage_verify":

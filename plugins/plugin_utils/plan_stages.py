@@ -48,7 +48,7 @@ STORAGE = (
     {
         "stage": "storage_copy",
         "title": "Copy everything once",
-        "where": ("source",),
+        "where": ("source", "workers"),
         "does": (
             "Copies each tree with parallel rsync, throttled, while people go on writing.",
             "Can be stopped at any time; the same command goes on.",

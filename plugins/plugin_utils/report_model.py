@@ -230,6 +230,9 @@ class Model:
 
     _measured_seeding = _measured_copy
 
+    def _measured_part_copy(self, event, data):
+        self._measured_copy(event, dict(data, tree="%s on %s" % (data.get("tree"), event.get("host"))))
+
     def _measured_copied(self, event, data):
         self.copies.append(dict(data, at=event["at"], host=event.get("host")))
 

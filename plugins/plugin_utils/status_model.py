@@ -65,14 +65,29 @@ def _trees(model):
         if step in _COPIES:
             entry = found.setdefault(tree or "mysql", {"tree": tree or "mysql"})
             if entry.get("at", "") <= data["at"]:
-                entry.update(_copy(data, step))
+                entry.update(_copy(data, step), parts=[])
+        elif step == "part_copy":
+            found.setdefault(tree, {"tree": tree}).setdefault("parts", []).append(data)
         elif step == "live_sync":
             for name, sync in (data.get("trees") or {}).items():
                 seen = {key: (sync or {}).get(key) for key in ("delays", "active", "dirty")}
                 # Not every look measures the lag.
                 points = model.series["lag"].get(name)
                 found.setdefault(name, {"tree": name}).update(seen, lag_s=points[-1][1] if points else None)
-    return [found[name] for name in sorted(found)]
+    return [_whole(found[name]) for name in sorted(found)]
+
+
+def _whole(entry):
+    """A tree with what its workers have copied since their lists were dealt."""
+    parts = entry.pop("parts", [])
+    if parts:
+        for key, of_part in (("files_done", "files_done"), ("bytes_done", "bytes_now")):
+            entry[key] = (entry.get(key) or 0) + sum(number_in(part, of_part) or 0 for part in parts)
+        entry["bytes_per_s"] = sum(number_in(part, "bytes_per_s") or 0 for part in parts)
+        left = (number_in(entry, "bytes_total") or 0) - entry["bytes_done"]
+        entry["eta_s"] = round(left / entry["bytes_per_s"]) if entry["bytes_per_s"] and left > 0 else None
+        entry["at"] = max(part["at"] for part in parts)
+    return entry
 
 
 def _copy(data, step):

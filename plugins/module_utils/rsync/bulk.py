@@ -18,6 +18,7 @@ import traceback
 from ansible_collections.seamless.migration.plugins.module_utils.host import command
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
     binary,
+    deal,
     delta,
     exit_codes,
     fpart,
@@ -45,7 +46,7 @@ DEFAULTS = {
     "acls": True, "sparse": True, "delete": False, "max_delete": 1000, "sentinel": None, "frozen": False, "nice": 0,
     "ionice_class": None, "ionice_level": 4, "password_file": None, "rsh": None, "io_timeout": 60, "retry_for": 900,
     "dest_free_bytes": None, "dest_free_inodes": None, "partition_files": 2000, "partition_bytes": 256 << 20,
-    "rescan": "quick", "rsync_path": None, "partitioner": "auto",
+    "rescan": "quick", "rsync_path": None, "partitioner": "auto", "mode": "full", "deal": None, "lease": 0,
 }
 # A change of one of these makes an unfinished run useless.
 IDENTITY = ("src", "dest", "exclude", "hard_links", "xattrs", "acls")
@@ -143,6 +144,8 @@ class Engine:
         self.later = []                         # (not before, partition, attempt)
         self.last = []                          # partitions for the end: directories, or what a comparison cannot see
         self.holding = False
+        self.gathering = self.spec["mode"] == "cut"
+        self.again = set()                      # lists of a deal that somebody may have copied in part
         self.changed_lists = 0
         self.running = []
         self.found_lock = threading.Lock()
@@ -184,7 +187,8 @@ class Engine:
             message = "Failed to go on with the copy: %s" % traceback.format_exc()
         finally:
             self._end_workers()
-        if state == "done" or (state == "failed" and self.count["failed"] and self.phase == "finishing"):
+        whole = state == "done" or (state == "failed" and self.count["failed"] and self.phase == "finishing")
+        if whole and self.spec["mode"] == "full":
             self._complete(state)
         self._report(state, message)
         return state
@@ -195,12 +199,12 @@ class Engine:
         spec = self.spec
         binary.read_sentinel(spec["src"], spec["sentinel"])
         self.run = self.job.read("run", {})
-        resumed = bool(self.run) and self.run.get("walked")
-        if not resumed:
-            self.run = {"fresh": spec["fresh"], "begin": time.time(), "walked": False, "kind": self._kind()}
-            self.job.forget("done", "failed")
-            self.job.empty_lists()
-            self.job.write("run", self.run)
+        if spec["mode"] == "lists":
+            self._take_deal()
+        elif not self.run.get("walked"):
+            self._begin_anew()
+        else:
+            self._go_on()
         again = bool(self.run.get("tries"))
         self.run["tries"] = self.run.get("tries", 0) + 1
         self.job.write("run", self.run)
@@ -218,6 +222,45 @@ class Engine:
         os.makedirs(self.job.path("words"), 0o700)
         self.free = free_of(spec)
 
+    def _begin_anew(self):
+        self.run = {"fresh": self.spec["fresh"], "begin": time.time(), "walked": False, "kind": self._kind()}
+        self.job.forget("done", "failed", "unreadable", "deals")
+        self.job.empty_lists()
+        deal.clear(self.spec["src"], self.job)
+        if self.gathering and self.run["kind"] != "rescan":
+            self.run["lists"] = deal.make_folder(self.spec["src"], self.job)
+            self.job.lists = self.run["lists"]
+        self.job.write("run", self.run)
+
+    def _go_on(self):
+        """Go on with the lists of a walk that came to its end."""
+        self.job.lists = self.run.get("lists") or self.job.lists
+        self.job.forget("failed")
+        if self.gathering:
+            return
+        for entry in self.job.lines("unreadable"):
+            self._fail(entry["path"], entry["reason"])
+        by_workers = deal.totals(self.job, self.run)
+        self.begin -= by_workers["seconds"]
+        for name in ("files", "bytes"):
+            self.count[name] += by_workers[name]
+        self.count["seen"] += max(0, by_workers["files"] - by_workers["again"])
+
+    def _take_deal(self):
+        """Copy the lists of a deal, or go on with them."""
+        dealt = self.spec["deal"]
+        if self.run.get("deal") != dealt["id"]:
+            self.run = {"fresh": dealt["fresh"], "begin": time.time(), "walked": True, "kind": "lists",
+                        "deal": dealt["id"], "files_total": sum(entry[2] for entry in dealt["lists"]),
+                        "bytes_total": sum(entry[3] for entry in dealt["lists"])}
+            self.job.forget("done")
+        self.job.forget("failed")
+        self.again = {entry[0] for entry in dealt["lists"] if entry[4]}
+        self.job.lists = os.path.join(self.spec["src"], dealt["folder"])
+        if not os.path.isdir(self.job.lists):
+            raise RsyncError("Failed to find the lists of %s at %s. Mount the tree of the source there."
+                             % (self.job.name, self.job.lists))
+
     def _kind(self):
         """rescan, when this tree was copied whole before, else copy."""
         complete = self.job.read("complete", {})
@@ -234,13 +277,37 @@ class Engine:
             command.run(argv, timeout=20)
 
     def _copy(self):
+        if self.spec["mode"] == "cut":
+            self._cut()
+        elif self.spec["mode"] == "lists":
+            self._copy_deal()
+        else:
+            self._copy_all()
+
+    def _cut(self):
+        """Make the tree on the target, and cut the source's into lists. A tree that was copied before is only compared,
+        which is nothing to deal."""
+        if self.run["kind"] == "rescan" or self.run["walked"]:
+            return
+        self._single(workers.ROOT, "reaching the target")
+        self.phase = "cutting"
+        self._walk()
+
+    def _copy_deal(self):
+        self.phase = "copying"
+        self._start_ahead()
+        for entry in self.spec["deal"]["lists"]:
+            self._found(partitions.Partition(*entry[:4]))
+        self.run_until_empty(lambda: False)
+
+    def _copy_all(self):
         if self.run["kind"] != "rescan":
             self._single(workers.ROOT, "reaching the target")
         self.phase = "copying"
         if self.run["kind"] == "rescan" and not self.run["walked"]:
             self._compare()
         elif self.run["walked"]:
-            for partition in partitions.read_index(self.job.lists):
+            for partition in [] if self.run.get("cleared") else partitions.read_index(self.job.lists):
                 self._found(partition)
             self.run_until_empty(lambda: False)
         else:
@@ -251,6 +318,10 @@ class Engine:
         self.todo.extend(self.last)
         self.last = []
         self.run_until_empty(lambda: False)
+        if self.run.get("lists"):
+            self.run["cleared"] = True
+            self.job.write("run", self.run)
+            deal.clear(self.spec["src"], self.job)      # before the tree's own times are brought over
         changed = os.stat(self.spec["src"]).st_ctime >= self.run["begin"] - 2
         if self.run["kind"] != "rescan" or self.count["changes"] or changed:
             self._single(workers.ROOT, "finishing")
@@ -259,8 +330,9 @@ class Engine:
         return partitions.Store(self.job.lists, self.spec["partition_files"], self.spec["partition_bytes"], self._found)
 
     def _walk(self):
-        """Cut the tree into lists and copy those that are ready meanwhile."""
-        self._start_ahead()
+        """Cut the tree into lists and copy those that are ready meanwhile, unless others shall."""
+        if not self.gathering:
+            self._start_ahead()
         crawler = fpart.crawler(self.spec["partitioner"])
         self.walk = crawler(self.spec["src"], self._store(), self.patterns,
                             attributes=self.spec["xattrs"] or self.spec["acls"], hard_links=self.spec["hard_links"])
@@ -271,7 +343,9 @@ class Engine:
             self.walk.stop = True
             self.walk.join()
         for path, reason in self.walk.unreadable:
-            self._fail(path, reason)
+            self.job.append("unreadable", {"path": path, "reason": reason})
+            if not self.gathering:
+                self._fail(path, reason)
         self.run.update(walked=True, files_total=self.walk.files, bytes_total=self.walk.bytes)
         self.job.write("run", self.run)
 
@@ -362,7 +436,7 @@ class Engine:
         """A list is ready. Called by the threads of the walk too."""
         with self.found_lock:
             self.count["lists_total"] += 1
-            if partition.number in self.done_numbers:
+            if self.gathering or partition.number in self.done_numbers:
                 return
             if partition.kind == partitions.DIRECTORIES or (self.holding and partition.kind not in (
                     workers.TREES, workers.SHALLOW)):
@@ -428,7 +502,7 @@ class Engine:
                      and partition.kind in (partitions.PLAIN, partitions.ATTRIBUTES))
             if waits:
                 return None
-            return self.todo.popleft(), 1
+            return self.todo.popleft(), 2 if partition.number in self.again else 1
 
     def _reap(self):
         for worker in list(self.running):
@@ -530,6 +604,9 @@ class Engine:
             return
         self.looked = now
         self.control = self.job.read("control", {})
+        if self.spec["lease"] and now - self._last_seen() > self.spec["lease"]:
+            raise Stop("stopped", "Stopped, because nobody has looked for %d s: others may have been given its lists."
+                       " Run the playbook again." % self.spec["lease"])
         if self.control.get("stop"):
             raise Stop("stopped", "Stopped as asked. Run it again: it goes on.")
         paused = bool(self.control.get("paused"))
@@ -551,6 +628,12 @@ class Engine:
             worker.watch(ran, self.spec["io_timeout"])
         if now - self.reported >= 1:
             self._report("paused" if paused else "running", "")
+
+    def _last_seen(self):
+        try:
+            return os.stat(self.job.path("seen")).st_mtime
+        except FileNotFoundError:
+            return self.begin
 
     def _last_lists(self):
         """Whether all lists that are left are being copied."""
@@ -619,7 +702,7 @@ class Engine:
             self.job.write("complete", {
                 "spec": {name: self.spec[name] for name in IDENTITY}, "begin": self.run["begin"],
                 "files_total": self.count["files_total"], "bytes_total": self.count["bytes_total"]})
-        self.job.forget("run", "done")
+        self.job.forget("run", "done", "unreadable", "deals")
         self.job.empty_lists()
 
 

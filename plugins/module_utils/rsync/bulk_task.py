@@ -7,6 +7,7 @@ import stat
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
     binary,
     bulk,
+    deal,
     delta,
     fpart,
     job,
@@ -22,12 +23,12 @@ _NOTHING = {"files": 0, "bytes": 0, "created": 0, "deleted": 0, "vanished": 0, "
 # Options that go into the spec of a job as they are.
 _PLAIN = ("read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
           "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
-          "partition_files", "partitioner", "rescan", "dest_free_bytes", "dest_free_inodes")
+          "partition_files", "partitioner", "rescan", "dest_free_bytes", "dest_free_inodes", "mode", "lease")
 # (option, least, most)
 _RANGES = (("workers", 1, 64), ("read_ahead", 0, 256), ("nice", 0, 19), ("ionice_level", 0, 7),
            ("io_timeout", 1, 86400), ("retry_for", 0, 10**7), ("partition_files", 1, 10**7), ("max_delete", -1, 10**12),
            ("bwlimit_kib_per_s", 0, 10**9), ("dest_free_bytes", 0, 10**20), ("dest_free_inodes", 0, 10**20),
-           ("timeout", 1, 10**7))
+           ("timeout", 1, 10**7), ("lease", 0, 10**7))
 
 
 def shown(text):
@@ -71,6 +72,19 @@ def check(params):
                          " of src, because an unmounted source looks like an empty one.")
     if params["src"] is not None and params["dest"] is not None:
         _check_ends(params["src"], params["dest"])
+    if params["mode"] == "lists" and params["state"] in ("done", "started"):
+        _check_deal(params["deal"])
+
+
+def _check_deal(dealt):
+    if not dealt:
+        raise RsyncError("Failed to use the option mode: lists needs the option deal, as bulk_deal returns it.")
+    parts = dealt["folder"].split("/")
+    if len(parts) != 2 or parts[0] != deal.FOLDER or parts[1] in ("", ".", ".."):
+        raise RsyncError("Failed to use the option deal: %r is no folder of lists." % dealt["folder"])
+    for entry in dealt["lists"]:
+        if not (isinstance(entry, list) and len(entry) == 5 and isinstance(entry[0], int) and entry[0] >= 0):
+            raise RsyncError("Failed to use the option deal: %r is no list that bulk_deal dealt." % (entry,))
 
 
 def _check_ends(src, dest):
@@ -94,7 +108,7 @@ class Task:
         self.check_mode = check_mode
         check(params)
         self.job = None
-        if params["mode"] == "full":
+        if params["mode"] != "delta":
             self.job = job.Job(self._name(), params["state_dir"])
 
     def _name(self):
@@ -151,7 +165,7 @@ class Task:
             return self._attach()
         spec = self._spec()
         if self.check_mode:
-            return self._would(spec)
+            return self._would(spec) if spec["mode"] == "full" else self._would_deal(spec)
         binary.read_sentinel(spec["src"], spec["sentinel"])
         self._check_password()
         fpart.crawler(spec["partitioner"])
@@ -160,6 +174,8 @@ class Task:
 
     def _is_fresh(self, spec):
         """Whether the target is empty. One that was copied to before is not asked again."""
+        if spec["mode"] == "lists":
+            return spec["deal"]["fresh"]
         complete = self.job.read("complete", {}).get("spec", {})
         if complete and all(complete.get(name) == spec[name] for name in bulk.IDENTITY):
             return False
@@ -171,6 +187,8 @@ class Task:
         spec.update(src=params["src"], dest=params["dest"], hard_links=params["hard_links"] != "false",
                     bwlimit_kib_per_s=params["bwlimit_kib_per_s"] or 0,
                     workers=params["workers"] or bulk.workers_for(len(os.sched_getaffinity(0))))
+        if spec["mode"] == "lists":     # a mount over the network does not show attributes as they are
+            spec.update(deal=params["deal"], xattrs=False, acls=False, delete=False)
         return spec
 
     def _begin(self, spec):
@@ -182,6 +200,7 @@ class Task:
         if run and any(before.get(name) != spec[name] for name in bulk.IDENTITY):
             self.job.forget("run", "done")          # the unfinished run was of something else
         self.job.forget("crash")
+        self.job.write("seen", {})
         self.job.write("spec", spec)
         self.job.write("control", {"bwlimit_kib_per_s": spec["bwlimit_kib_per_s"]})
         self.job.write("progress", {"state": "starting", "message": ""})
@@ -196,10 +215,18 @@ class Task:
             if self.params[name] and spec.get(name) and self.params[name].rstrip("/") != spec[name].rstrip("/"):
                 raise RsyncError("Failed to begin the copy %s: the job copies %s to %s now. Give another job name, or"
                                  " stop it first." % (self.job.name, spec["src"], spec["dest"]))
+        if self._does(spec) != self._does(self.params):
+            raise RsyncError("Failed to begin the copy %s: the job runs already, and does something else (mode=%s)."
+                             " Wait for its end, or end it with state=stopped." % (self.job.name, spec.get("mode")))
         changed = self._limit()
         answer = self._told()
         answer["changed"] = changed
         return answer
+
+    @staticmethod
+    def _does(spec):
+        """What a job does, of a spec or of the options."""
+        return spec.get("mode", "full"), (spec.get("deal") or {}).get("id")
 
     def _limit(self):
         """Give a running copy the limit that was asked for. Returns whether that is new."""
@@ -236,6 +263,15 @@ class Task:
                       diff=_diff(changes), warnings=warnings)
         answer["files_skipped"] = numbers.get("Regular files", 0) - answer["files"]
         return answer
+
+    def _would_deal(self, spec):
+        """Check mode: what is left to cut, or to copy of a deal."""
+        run = self.job.read("run", {})
+        left = not run.get("walked")
+        if spec["mode"] == "lists":
+            known = {entry[0] for entry in self.job.lines("done")} if run.get("deal") == spec["deal"]["id"] else set()
+            left = any(entry[0] not in known for entry in spec["deal"]["lists"])
+        return dict(self._told(), changed=left, diff=_diff([]))
 
     def _paused(self):
         return self._steer(True, "paused")
@@ -281,6 +317,8 @@ class Task:
         return self._begin(spec)
 
     def _stopped(self):
+        if self.params["mode"] == "lists" and not self.job.exists():
+            return dict(self._told(), changed=False)        # this worker was never dealt anything
         self._need()
         changed = self.job.busy()
         if changed and not self.check_mode:
@@ -292,6 +330,8 @@ class Task:
         return answer
 
     def _status(self):
+        if self.job.exists() and not self.check_mode:
+            self.job.write("seen", {})
         return dict(self._told(), changed=False)
 
     def _need(self):
@@ -325,6 +365,9 @@ class Task:
         answer["progress"] = {name: value for name, value in progress.items() if name != "message"}
         answer["message"] = shown(progress.get("message", ""))
         answer["changed"] = any(progress.get(name) for name in ("files", "created", "deleted", "changes"))
+        if self.params["mode"] == "lists" and answer["state"] in job.ENDED:
+            answer["deal"] = self.job.read("run", {}).get("deal")
+            answer["lists_done"] = [entry[0] for entry in self.job.lines("done")]
         return answer
 
 

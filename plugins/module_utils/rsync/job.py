@@ -78,8 +78,12 @@ class Job:
 
     def append(self, name, record):
         """Add one JSON line, for good."""
+        self.append_all(name, [record])
+
+    def append_all(self, name, records):
+        """Add JSON lines, for good."""
         with open(self.path(name), "a", opener=_private) as stream:
-            stream.write(json.dumps(record) + "\n")
+            stream.write("".join(json.dumps(record) + "\n" for record in records))
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -105,6 +109,8 @@ class Job:
                 pass
 
     def empty_lists(self):
+        """Begin with no list, in the job's own folder."""
+        self.lists = os.path.join(self.folder, "lists")
         shutil.rmtree(self.lists, ignore_errors=True)
         os.makedirs(self.lists, 0o700)
 

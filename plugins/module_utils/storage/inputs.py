@@ -7,7 +7,7 @@ import re
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 TREE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-TREE_KEYS = {"name", "source", "target", "require_mountpoint", "exclude"}
+TREE_KEYS = {"name", "source", "target", "require_mountpoint", "exclude", "worker_source"}
 HOOKS = ("before_freeze", "after_freeze", "before_switch", "after_switch", "on_rollback")
 SYSTEM_PATHS = {"/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc"}
 SYSTEM_PATHS |= {"/run", "/sbin", "/sys", "/usr", "/var"}
@@ -80,6 +80,8 @@ def _one_tree_errors(place, tree):
         errors.append("%s.name is %r: letters, digits, underscores and dashes are needed" % (place, tree.get("name")))
     for side in ("source", "target"):
         errors += _path_errors("%s.%s" % (place, side), str(tree.get(side, "")))
+    if "worker_source" in tree:
+        errors += _path_errors("%s.worker_source" % place, str(tree["worker_source"]))
     for pattern in tree.get("exclude", []):
         if CONTROL.search(str(pattern)) or not str(pattern):
             errors.append("%s.exclude has %r: an rsync pattern without control characters is needed" % (place, pattern))

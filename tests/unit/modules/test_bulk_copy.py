@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,10 @@ def play(tmp_path):
     for number in range(20):
         (tmp_path / "src" / ("f%d" % number)).write_text("x" * number)
 
-    def run(options, *more, fails=False):
+    def run(options, *more, fails=False, where=None):
         task = {"name": "Copy", "seamless.migration.bulk_copy": dict({
             "src": str(tmp_path / "src"), "dest": str(tmp_path / "dest"), "state_dir": str(tmp_path / "state/bulk"),
-        }, **options), "register": "answer", "ignore_errors": fails}
+        }, **options), "register": "answer", "ignore_errors": fails, "vars": where or {}}
         kept = {"content": "{{ answer | to_json }}", "dest": str(tmp_path / "answer")}
         keep = {"name": "Keep", "ansible.builtin.copy": kept, "check_mode": False}
         (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {
@@ -147,3 +148,47 @@ def test_a_delta_is_told_with_its_difference(play, tmp_path):
     assert not (tmp_path / "dest/f4").exists()
     answer, _shown = play(options)
     assert not answer["changed"]
+
+
+@pytest.fixture
+def dealt(play, tmp_path):
+    """What a worker is dealt of the tree, as an option of the task."""
+    play({"mode": "cut", "job": "data", "partitioner": "walk"})
+    folder = next((tmp_path / "src/.seamless-lists").iterdir())
+    name = ".seamless-lists/%s" % folder.name
+    lists = [[0, "f", 20, 190, False]]
+    deal = {"id": folder.name + "-0-w", "job": "data", "folder": name, "fresh": True, "lists": lists}
+    return {"mode": "lists", "job": "data.worker", "deal": deal, "lease": 30}
+
+
+def test_a_worker_tells_what_it_has_copied_of_its_deal(play, dealt, tmp_path):
+    answer, _shown = play(dealt)
+    assert (answer["state"], answer["changed"], answer["part_of"]) == ("done", True, "data")
+    part = answer["part"]
+    assert (part["worker"], part["state"], part["deal"]) == ("localhost", "done", dealt["deal"]["id"])
+    assert (part["lists_done"], part["files"]) == ([0], 20)
+    assert (tmp_path / "dest/f19").exists()
+    ended, _shown = play({"mode": "lists", "job": "data.worker", "state": "stopped"})
+    assert (ended["part"]["state"], ended["part"]["lists_done"], ended["changed"]) == ("ended", [0], False)
+    assert "part_of" not in ended
+
+
+def test_a_worker_that_cannot_copy_does_not_fail_the_task_and_says_why(play, dealt, tmp_path):
+    answer, _shown = play(dict(dealt, dest=str(tmp_path / "none/dest")))
+    assert (answer["state"], answer["part"]["state"], answer["part"]["lists_done"]) == ("failed", "failed", [])
+    assert "failed" not in answer or not answer["failed"]
+    assert answer["message"]
+
+
+def test_a_worker_that_cannot_be_reached_is_lost(play, dealt):
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    answer, _shown = play(dict(dealt, job="gone.worker"), where=gone)
+    assert (answer["state"], answer["part"]["state"], answer["changed"]) == ("lost", "lost", False)
+    assert "was not reached" in answer["message"]
+
+
+def test_a_look_that_takes_too_long_is_given_up():
+    begin = time.monotonic()
+    with pytest.raises(bulk_copy._Late), bulk_copy._at_most(1):
+        time.sleep(20)
+    assert time.monotonic() - begin < 10

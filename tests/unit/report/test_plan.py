@@ -42,6 +42,13 @@ def test_inputs_are_told_where_they_matter():
     assert stage(plan, "storage_copy")["where"] == ["source (old)"]
 
 
+def test_workers_are_told_where_there_are_any():
+    plan = planned(storage_workers=["w1", "w2"])
+    assert stage(plan, "storage_copy")["where"] == ["source (old)", "workers (w1, w2)"]
+    assert any("dealt over w1, w2" in sentence for sentence in stage(plan, "storage_copy")["does"])
+    assert [host["name"] for host in plan["hosts"] if host["role"] == "worker"] == ["w1", "w2"]
+
+
 def test_the_copy_takes_what_was_measured():
     plan = planned(Model(stories.moved().events))
     # 12 MB at the 200 kB/s, and 6000 files at the 100 a second, that the story has: 60 s both.

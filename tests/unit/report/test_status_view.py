@@ -63,6 +63,19 @@ def test_a_running_copy_has_bar_rate_and_what_is_left():
     assert "800 of 1 200 files, limit 1000.0 KiB/s" in table
 
 
+def test_what_workers_copy_counts_for_the_tree_until_lists_are_dealt_again():
+    story = in_the_middle_of_the_copy()
+    part = {"tree": "data", "phase": "copying", "limit_kib_per_s": 100, "eta_s": None}
+    for host, files in (("worker1", 100), ("worker2", 50)):
+        data = dict(part, files_done=files, bytes_now=files * 1000, bytes_per_s=40000)
+        story.measured("part_copy", data, host=host)
+    tree = status_of(story)["trees"][0]
+    assert (tree["files_done"], tree["bytes_per_s"]) == (950, 80000)
+    dealt = dict(part, files_done=1000, files_total=1200, bytes_now=10, bytes_total=20, bytes_per_s=1, round=2)
+    story.wait(1).measured("copy", dealt, host="old")
+    assert status_of(story)["trees"][0]["files_done"] == 1000
+
+
 def test_lag_gates_window_and_faults_are_told():
     table = status_model.text(status_of(stories.moved()), "table")
     assert "1.5 s" in table and "GATES   3 ok, 0 forced, 0 failed" in table

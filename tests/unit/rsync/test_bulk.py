@@ -95,7 +95,7 @@ class Copy:
         }
         for name in ("read_ahead", "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "sentinel", "frozen",
                      "password_file", "rsh", "nice", "ionice_class", "ionice_level", "io_timeout", "retry_for",
-                     "rescan", "dest_free_bytes", "dest_free_inodes", "partitioner"):
+                     "rescan", "dest_free_bytes", "dest_free_inodes", "partitioner", "deal", "lease"):
             self.params[name] = bulk.DEFAULTS[name]
         self.params.update(workers=4, partition_files=40, sentinel=".seamless-sentinel")
         self.params.update(options)
