@@ -74,6 +74,10 @@ SEED ?= 1
 bench-mysql: venv ## Time the switchover, the comparison and the seed against the usual ways
 	@python tests/bench/mysql.py --rounds '$(ROUNDS)'
 
+.PHONY: bench-nfs
+bench-nfs: venv ## Time the switch of NFS clients, one and four of them, and of up to 100 simulated ones
+	@python tests/bench/nfs.py
+
 .PHONY: chaos-mysql
 chaos-mysql: venv ## Switch a database under random faults, RUNS=100 times, with the dice of SEED=1
 	@python tests/chaos/mysql.py --seed '$(SEED)' --runs '$(RUNS)'
