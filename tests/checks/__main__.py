@@ -6,7 +6,7 @@ from __future__ import annotations
 import pathlib
 import sys
 
-from checks import changelog, files, modules, playbooks, roles
+from checks import changelog, files, modules, playbooks, readme, roles
 
 CHECKS = (
     changelog.check_release,
@@ -17,6 +17,7 @@ CHECKS = (
     modules.check_documentation,
     modules.check_tests,
     playbooks.check_strategy,
+    readme.check_lists,
     roles.check_readmes,
     roles.check_specs,
 )

@@ -12,7 +12,7 @@ STRATEGY = "ansible.builtin.linear"
 
 
 def check_strategy(root: pathlib.Path) -> Iterator[str]:
-    """Each play names its strategy: under another one that the user has set, a host could run ahead of the other side."""
+    """Each play names its strategy: under one that the user has set, a host could run ahead of the other side."""
     for path in sorted(root.glob("playbooks/*.yml")):
         for play in yaml.safe_load(path.read_text("utf-8")) or []:
             if "hosts" in play and play.get("strategy") != STRATEGY:

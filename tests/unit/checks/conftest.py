@@ -56,6 +56,8 @@ argument_specs:
 
 FILES = {
     "CHANGELOG.md": "",
+    "README.md": "<!-- SPDX-License-Identifier: GPL-3.0-or-later -->\n"
+    "## Playbooks\nBegin with `look`\n## Modules\n`look`, or [looking](roles/looking/README.md)\n",
     "changelogs/fragments/0.1.0.yml": HEADER + "release_summary: The first.\n",
     "galaxy.yml": HEADER + "version: 0.1.0\n",
     "meta/runtime.yml": HEADER + "action_groups: {}\n",

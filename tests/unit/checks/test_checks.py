@@ -2,7 +2,7 @@
 """Each check is silent about a checkout that is right, and names the place when one thing is broken."""
 
 import pytest
-from checks import changelog, files, modules, playbooks, roles
+from checks import changelog, files, modules, playbooks, readme, roles
 from checks.__main__ import CHECKS
 
 LOOK = "plugins/modules/look.py"
@@ -185,3 +185,16 @@ def test_a_missing_changelog_is_named(checkout):
 def test_a_play_that_another_strategy_could_tear_apart_is_named(checkout):
     checkout.replace("playbooks/look.yml", "  strategy: ansible.builtin.linear\n", "")
     assert problems(playbooks.check_strategy, checkout)[0].startswith("playbooks/look.yml: Look: no strategy")
+
+
+@pytest.mark.parametrize(
+    "old, said",
+    [
+        ("`look`, or", "plugins/modules/look.py"),
+        ("(roles/looking/README.md)", "roles/looking"),
+        ("with `look`", "playbooks/look.yml"),
+    ],
+)
+def test_what_the_readme_does_not_list_is_named(checkout, old, said):
+    checkout.replace("README.md", old, "")
+    assert ["README.md: %s is not listed" % said in line for line in problems(readme.check_lists, checkout)] == [True]
