@@ -101,6 +101,16 @@ def test_one_broken_line_is_named_before_anything_is_written(hosts, module):
     assert "/srv/files/work" not in old.check_output("exportfs -s")
 
 
+def test_a_broken_line_in_the_administrators_own_file_is_named_too(hosts, module):
+    old = hosts["nfs_old"]
+    kept = old.check_output("base64 -w0 /etc/exports")
+    old.check_output("echo '/srv/admin  192.0.2.9(rw' >> /etc/exports")
+    result = module("nfs_old", "nfs_export", path="/srv/files/work", client="nfs-client2")
+    assert "/etc/exports line 5: " in result["msg"]
+    assert "/srv/files/work" not in old.check_output("cat /etc/exports.d/*.exports; exportfs -s")
+    old.check_output("echo %s | base64 -d > /etc/exports" % kept)
+
+
 def test_what_the_kernel_refuses_to_export_is_put_back(hosts, module):
     result = module("nfs_old", "nfs_export", path="/proc/sys", client="nfs-client2", require_path=True)
     assert "was put back" in result["msg"]
