@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 import time
+import types
 
 import pytest
 
@@ -17,8 +18,10 @@ import fakes
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_open, switchover_steps
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover import Switchover
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_run import RECONNECT
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import Doubt
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_undo import Undo
 from switchover_pair import NEW, OLD, Pair, PowerLoss
 
 
@@ -214,6 +217,29 @@ def test_a_target_whose_fence_would_not_outlast_a_restart_stops_it(pair):
     pair.new.persisted.clear()
     with pytest.raises(MySQLMigrationError, match=r"target_fenced.*would not outlast a restart.*Nothing was changed"):
         pair.run()
+
+
+def test_a_target_that_was_opened_after_the_first_look_stops_it(pair, monkeypatch):
+    monkeypatch.setattr(Switchover, "state", lambda _self: "source_open")
+    pair.two_writers_wanted = True
+    pair.new.variables.update(read_only=0, super_read_only=0)
+    with pytest.raises(MySQLMigrationError, match=r"target_fenced \(the target is not fenced\)"):
+        pair.run(force=["target_fenced"])
+    assert not pair.journal.exists()
+
+
+def test_a_source_that_is_read_only_already_stops_it_and_stays_so(pair):
+    pair.old.variables["read_only"] = 1
+    with pytest.raises(MySQLMigrationError, match=r"source_open \(the source is read-only\)"):
+        pair.run(force=["source_open"])
+    assert (pair.old.variables["read_only"], pair.old.variables["super_read_only"]) == (1, 0)
+
+
+def test_what_is_committed_is_never_put_back():
+    record = types.SimpleNamespace(phase="committed", closed_target=False, run="r")
+    run = types.SimpleNamespace(record=record, source=None, target=None, options={"reach_timeout": 0})
+    with pytest.raises(Doubt, match="only goes forward"):
+        Undo(run).put_back("a test")
 
 
 def test_errant_transactions_stop_it_and_cannot_be_forced(pair):
