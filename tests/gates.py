@@ -154,7 +154,6 @@ UNPROVEN = {
         "mysql_topology",
         "nfs_modules",
         "storage_faults",
-        "storage_periodic",
         "storage_workers",
     )
 }
