@@ -264,6 +264,47 @@ def test_a_daemon_target_converges_and_outlives_a_restart_of_the_daemon(tmp_path
         running.stop()
 
 
+@pytest.fixture
+def on_small_disk(tmp_path, rsyncd):
+    """Live sync to a daemon whose tree is a file system of its own, of 8 MiB. remount(options) changes it."""
+    running = Live(tmp_path, target=rsyncd["url"], password_file=rsyncd["password_file"])
+    where = str(running.case.target)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", where], check=False).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    running.remount = lambda options: subprocess.run(["mount", "-o", "remount," + options, where], check=True)
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+        subprocess.run(["umount", "-l", where], check=True)
+
+
+def test_a_target_that_takes_no_writes_is_the_reason_until_it_does(on_small_disk):
+    case = on_small_disk.case
+    (case.source / "early").write_text("x")
+    assert on_small_disk.verdict().reasons == []
+    on_small_disk.remount("ro")
+    (case.source / "late").write_text("content")
+    (case.source / "early").unlink()
+    reasons = on_small_disk.verdict(timeout=8).reasons
+    assert any("paths failed" in reason and "late" in reason for reason in reasons), reasons
+    on_small_disk.remount("rw")
+    assert on_small_disk.verdict(timeout=40).reasons == []
+    assert (case.target / "late").read_text() == "content"
+    assert not (case.target / "early").exists()
+
+
+def test_a_target_that_is_full_is_the_reason_until_there_is_room(on_small_disk):
+    case = on_small_disk.case
+    (case.source / "large").write_bytes(os.urandom(12 << 20))
+    assert on_small_disk.verdict(timeout=8).reasons != []
+    assert any(run["rc"] in (11, 12) for run in case.runs()), case.runs()
+    assert not (case.target / "large").exists()
+    on_small_disk.remount("size=64m")
+    assert on_small_disk.verdict(timeout=40).reasons == []
+    assert (case.target / "large").read_bytes() == (case.source / "large").read_bytes()
+
+
 def test_a_daemon_target_is_asked_with_the_right_password_only(tmp_path, rsyncd):
     (tmp_path / "target").mkdir()
     (tmp_path / "wrong").write_text("falsch\n")

@@ -432,6 +432,16 @@ def test_a_full_target_undoes_the_freeze(running):
     assert running.open_again() == OPEN_AGAIN
 
 
+def test_a_target_that_became_read_only_stops_the_run_before_anything_is_touched(running):
+    before = running.calls()
+    subprocess.check_call(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", running.target])
+    with pytest.raises(FreezeError, match="canary"):
+        running.run("frozen")
+    assert [call for call in running.calls()[len(before):] if call.startswith("stop")] == []
+    assert running.state()["state"] == "staged"
+    assert running.active("upload.service")
+
+
 def test_a_dead_daemon_stops_the_run_before_anything_is_touched(running):
     before = running.calls()
     running.daemon.kill()
