@@ -145,10 +145,14 @@ def state_of(host):
 
 
 def goes_forward(host, folder):
-    """The next cutover ends the move: the target serves, the source takes nothing, and nothing is lost."""
+    """The next cutover ends the move."""
     play("storage_cutover")
-    target = other(host)
-    assert target.service("upload").is_running
+    was_left(host, folder)
+
+
+def was_left(host, folder):
+    """The target serves what everybody has written, the source takes nothing any more."""
+    assert other(host).service("upload").is_running
     assert not host.service("upload").is_running
     assert "Read-only file system" in host.run("touch /srv/files/new").stderr
     assert writers_go_on()
@@ -169,7 +173,9 @@ def other(host):
 
 
 def kill_while_nobody_can_write(run):
-    closed = "until grep -Eq '\"frozen_at\": [1-9]' %s; do sleep 0.05; done" % RECORD
+    # The record keeps the time of an earlier freeze until this one begins.
+    look = "grep -Eq '^ \"state\": \"(freezing|drained)\"' {0} && grep -Eq '^ \"frozen_at\": [1-9]' {0}"
+    closed = "until %s; do sleep 0.05; done" % look.format(RECORD)
     lab_ssh = [sys.executable, str(ROOT / "lab" / "lab"), "ssh", "--name", NAME, "files_old", "--", closed]
     subprocess.run(lab_ssh, check=True, timeout=30)
     run.kill()

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 import pytest
-from story import Run, goes_forward, nothing_is_lost, other, play, state_of, writers_go_on
+from story import Run, nothing_is_lost, other, play, state_of, was_left, writers_go_on
 
 testinfra_hosts = ["ansible://storage_source"]
 HOOKS = Path(__file__).parent / "hooks"
@@ -54,7 +54,7 @@ def test_a_client_whose_check_fails_is_told_and_the_next_run_ends_the_move(host,
     assert [ran(host, name) for name in ("before_freeze", "after_freeze", "before_switch")] == [True, True, False]
     assert ran(other(host), "before_switch")
     assert ran(client, "after_switch")
-    goes_forward(host, tmp_path)
+    was_left(host, tmp_path)
 
 
 def test_the_hook_of_the_way_back_runs(host, tmp_path):
