@@ -153,6 +153,7 @@ UNPROVEN = {
         "mysql_modules",
         "mysql_topology",
         "nfs_modules",
+        "site_playbook",
         "storage_faults",
         "storage_workers",
     )
