@@ -220,12 +220,21 @@ def windows(acknowledged):
     return found
 
 
-def verdict(logs, listing, manifest=()):
+def _by_writer(replays, family):
+    """For each writer its (time, server) of all its logs, in order."""
+    found = {}
+    for replay in replays:
+        found.setdefault(family(replay.name), []).extend(replay.acknowledged)
+    return [sorted(found[name]) for name in sorted(found)]
+
+
+def verdict(logs, listing, manifest=(), family=str):
     """Judge a tree.
 
     :param logs: dictionary of writer's name -> lines of its log
     :param listing: lines of the listing of the tree that is judged
     :param manifest: lines of a listing of what was there before the writers began, and must still be
+    :param family: tells from the name of a log whose it is: a writer that was started again begins a new one
     :return: dictionary: ok, acknowledged, retried, unknown, refused, files, bytes, lost, different, extra (counts),
         paths (the same with the paths), windows, two_servers_at_once, window_s (the longest wait of a writer at the
         last switch; None without a switch)
@@ -237,7 +246,7 @@ def verdict(logs, listing, manifest=()):
         either.update(replay.either)
     actual = read_listing(listing)
     found = compare(expected, actual, either)
-    switches = windows([replay.acknowledged for replay in replays])
+    switches = windows(_by_writer(replays, family))
     refused = [dict(entry, writer=replay.name) for replay in replays for entry in replay.refused]
     regular = [entry for entry in actual.values() if entry["type"] == "file"]
     overlap = any(switch["overall_s"] < 0 for switch in switches)

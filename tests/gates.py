@@ -152,6 +152,8 @@ UNPROVEN = {
         "mysql_faults",
         "mysql_modules",
         "mysql_topology",
+        "nfs_faults",
+        "nfs_migration",
         "nfs_modules",
         "site_playbook",
         "storage_faults",

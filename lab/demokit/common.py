@@ -42,9 +42,10 @@ def fresh_state(name):
 class Plays:
     """Runs our playbooks on a lab, each with its output in a file, and keeps how long they took."""
 
-    def __init__(self, lab_name, variables):
+    def __init__(self, lab_name, variables, prefix=""):
         self.inventory = ROOT / "build" / "lab" / lab_name / "inventory.yml"
         self.variables = variables
+        self.prefix = prefix
         self.seconds = {}
 
     def run(self, name):
@@ -52,7 +53,7 @@ class Plays:
 
         :raises DemoError: with the end of the output.
         """
-        log = FOLDER / ("%s.log" % name)
+        log = FOLDER / ("%s%s.log" % (self.prefix, name))
         started = time.monotonic()
         print("demo: ansible-playbook seamless.migration.%s ..." % name, end=" ", flush=True)
         with open(log, "wb") as stream:

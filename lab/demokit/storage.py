@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The storage part of the demo: move a live file server to a new machine and back while writers write."""
+"""The storage part of the demo: move a live file server to a new machine and back while writers write.
+
+One half has its users on an upload service, the other one (nfs.py) has clients that mount the server.
+"""
 
 import secrets
 import time
 
+from . import nfs
 from .common import Plays, fresh_state, lab, papers, table, verdict, write_inputs
 
 LAB = "demo"
@@ -53,7 +57,9 @@ def run(size, pause):
     back = verdict(LAB, "files_old")
     plays.run("report")
     lab("writers", "stop", "--name", LAB)
-    return summary(there, back, plays.seconds)
+    numbers = summary(there, back, plays.seconds)
+    numbers.update(nfs.run(size, pause))
+    return numbers
 
 
 def summary(there, back, seconds):
@@ -67,7 +73,8 @@ def summary(there, back, seconds):
 
 def clean(numbers):
     """Whether nothing was lost."""
-    return numbers["lost"] == numbers["different"] == numbers["extra"] == 0
+    parts = [numbers] + ([numbers["nfs"]] if numbers.get("nfs") else [])
+    return all(part["lost"] == part["different"] == part["extra"] == 0 for part in parts)
 
 
 def show(numbers):
@@ -80,6 +87,18 @@ def show(numbers):
             ("lost / different / extra", "%(lost)d / %(different)d / %(extra)d" % numbers),
             ("nobody could write, cutover", "%.2f s" % numbers["window_s"]),
             ("nobody could write, rollback", "%.2f s" % numbers["rollback_window_s"]),
+            *_clients(numbers),
             *papers(STATE, "demo"),
         ],
     )
+
+
+def _clients(numbers):
+    if not numbers.get("nfs"):
+        return [("NFS clients", "none: %s" % numbers.get("clients_missing", "not tried"))]
+    return [
+        ("NFS clients", "%d, of %d files" % (numbers["clients"], numbers["nfs"]["files"])),
+        ("their operations acknowledged", "%d" % numbers["nfs"]["acknowledged"]),
+        ("their lost / different / extra", "%(lost)d / %(different)d / %(extra)d" % numbers["nfs"]),
+        ("a client could not write, longest", "%.2f s" % numbers["client_window_s"]),
+    ]

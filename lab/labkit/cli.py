@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import data, hosts, machine, mysql, mysql_data, ssh
+from . import data, hosts, machine, mysql, mysql_data, nfs, ssh
 from .run import LabError
 from .state import Lab, all_names
 
@@ -49,6 +49,13 @@ def _seed(arguments):
     started = time.monotonic()
     made = data.seed(Lab(arguments.name), arguments.files)
     machine.say("%d files made and listed in %.1f s" % (made, time.monotonic() - started))
+
+
+def _mount(arguments):
+    lab = Lab(arguments.name)
+    started = time.monotonic()
+    nfs.mount(lab, data.TOOLS)
+    machine.say("%s mounted by %s in %.1f s" % (nfs.TOP, ", ".join(nfs.clients(lab)), time.monotonic() - started))
 
 
 def _writers(arguments):
@@ -145,6 +152,7 @@ def _parser():
     command("ssh", _ssh, "open a shell or run a command on a host", host=True).add_argument("command", nargs="*")
     command("clean", _clean, "remove all labs of this checkout, the images, and what they changed", name=False)
     command("seed", _seed, "fill the old server's tree").add_argument("--files", type=int, default=20_000)
+    command("mount", _mount, "export the tree of nfs_old, and mount it on the clients with kernels of their own")
     writers = command("writers", _writers, "start, stop, pause, resume or look at the writers on the application hosts")
     writers.add_argument("what", choices=["start", "stop", "pause", "resume", "status"])
     writers.add_argument("--per-host", type=int, default=2)

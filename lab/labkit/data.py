@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import checker
 
-from . import ssh
+from . import nfs, ssh
 from .run import LabError, run
 
 TOOLS = "/usr/local/lib/lab/"
 LOGS = "/var/lib/lab/writers"
 UNITS = "lab-writer-*.service"
-# Not compared: the cron jobs of the old server work there.
-SKIPPED = ("scratch", "lost+found")
+NFS_UNITS = "lab-nfs-writer-*.service"
+# Not compared: the cron jobs of the old server work there, and what keeps a mount busy does.
+SKIPPED = ("scratch", "lost+found", "held")
 
 
 def seed(lab, files, host=None):
@@ -23,7 +24,7 @@ def seed(lab, files, host=None):
 
     :raises LabError: when the lab has no source.
     """
-    host = host or _only(lab, "old")
+    host = host or (_only(lab, "old") if lab.of_kind("old") else _only(lab, "nfs_old"))
     line = "python3 %sseed.py /srv/files/data --files %d && install -d -o 2000 -g 2000 /srv/files/scratch"
     made = ssh.on(lab, host, line % (TOOLS, files), timeout=3600).stdout.strip()
     (lab.folder / "seed.jsonl.gz").write_bytes(_listing(lab, host, "--below data"))
@@ -44,7 +45,7 @@ def _listing(lab, host, arguments=""):
 
 
 def start_writers(lab, per_host, rate, keep, seed_text):
-    """Start writers on every application host; returns their names."""
+    """Start writers on every application host, and on every client of an NFS mount; returns their names."""
     run_id = "%d" % (time.time() * 10 % 10**8)
     names = []
     for host in lab.of_kind("app"):
@@ -58,9 +59,17 @@ def start_writers(lab, per_host, rate, keep, seed_text):
             )
             names.append(name)
         ssh.on(lab, host, " && ".join(lines))
+    names += nfs.start_writers(
+        lab, per_host, tools=TOOLS, logs=LOGS, rate=rate, keep=keep, seed=seed_text
+    )
     if not names:
-        raise LabError("Lab %s has no application hosts" % lab.name)
+        raise LabError("Lab %s has no application hosts and no clients of an NFS server" % lab.name)
     return names
+
+
+def _users(lab):
+    """Hosts that have writers, with the pattern of their units."""
+    return [(host, UNITS) for host in lab.of_kind("app")] + [(host, NFS_UNITS) for host in nfs.clients(lab)]
 
 
 def signal_writers(lab, what, timeout=60):
@@ -68,11 +77,11 @@ def signal_writers(lab, what, timeout=60):
 
     :raises LabError: when one does not within timeout seconds.
     """
-    for host in lab.of_kind("app"):
+    for host, units in _users(lab):
         if what == "stop":
-            ssh.on(lab, host, "systemctl stop '%s'" % UNITS, timeout=timeout + 30)
+            ssh.on(lab, host, "systemctl stop '%s'" % units, timeout=timeout + 30)
         else:
-            ssh.on(lab, host, "systemctl kill --signal %s '%s'" % ({"pause": "USR1", "resume": "USR2"}[what], UNITS))
+            ssh.on(lab, host, "systemctl kill --signal %s '%s'" % ({"pause": "USR1", "resume": "USR2"}[what], units))
     end = time.monotonic() + timeout
     wanted = {"stop": (), "pause": ("paused",), "resume": ("running",)}[what]
     while time.monotonic() < end:
@@ -83,26 +92,37 @@ def signal_writers(lab, what, timeout=60):
 
 
 def status(lab):
-    """One dictionary for each writer: name, host, state (running, paused, ended), operations."""
+    """One dictionary for each writer: name, host, state (running, paused, ended), operations.
+
+    A writer on an NFS mount has a log for each time that it was started; only the last of them can be at work.
+    """
     line = (
         "cd %s 2>/dev/null || exit 0; for log in *.jsonl; do [ -e $log ] || continue; name=${log%%.jsonl}; "
-        "systemctl is-active --quiet lab-writer-$name && alive=running || alive=ended; "
+        "unit=lab-writer-$name; case $name in writers-*) number=${name%%-*}; unit=lab-nfs-writer-${number##*-}; esac; "
+        "systemctl is-active --quiet $unit && alive=running || alive=ended; "
         'echo "$name $alive $(grep -c \'"event": "ok"\' $log) $(tail -n1 $log | tr -d "\\n")"; done'
     ) % LOGS
     found = []
-    for host in lab.of_kind("app"):
-        for entry in ssh.on(lab, host, line).stdout.splitlines():
-            name, state, done, last = entry.split(" ", 3)
-            if state == "running" and '"event": "paused"' in last:
+    for host, _units in _users(lab):
+        entries = [entry.split(" ", 3) for entry in ssh.on(lab, host, line).stdout.splitlines()]
+        last = {family(name): name for name, _state, _done, _last in entries}
+        for name, alive, done, said in entries:
+            state = alive if name == last[family(name)] else "ended"
+            if state == "running" and '"event": "paused"' in said:
                 state = "paused"
             found.append({"name": name, "host": host, "state": state, "operations": int(done)})
     return found
 
 
+def family(name):
+    """What all logs of one writer have in common, from the name of one of them."""
+    return name.rpartition("-")[0] if name.startswith("writers-") else name
+
+
 def fetch_logs(lab):
     """Writer's name -> lines of its log."""
     found = {}
-    for host in lab.of_kind("app"):
+    for host, _units in _users(lab):
         names = ssh.on(lab, host, "ls %s 2>/dev/null || true" % LOGS).stdout.split()
         for name in names:
             text = ssh.on(lab, host, "cat %s/%s" % (LOGS, name)).stdout
@@ -124,7 +144,7 @@ def verdict(lab, host):
         logs = pool.submit(fetch_logs, lab)
         skip = " ".join("--skip " + name for name in SKIPPED)
         listing = pool.submit(_listing, lab, host, skip)
-        result = checker.verdict(logs.result(), _lines(listing.result()), manifest)
+        result = checker.verdict(logs.result(), _lines(listing.result()), manifest, family)
     names = {address: name for name, address in lab.hosts.items()}
     for switch in result["windows"]:
         for side in ("from", "to"):

@@ -17,7 +17,8 @@ description:
 options:
   _input:
     description: >-
-      The inputs C(name), C(trees), C(sources), C(targets), C(secret), C(port), C(freeze_budget) and C(hooks).
+      The inputs C(name), C(trees), C(sources), C(targets), C(secret), C(port), C(freeze_budget) and C(hooks), and
+      where clients mount the trees C(nfs) and C(nfs_mounts), the mounts of each client.
     type: dict
     required: true
 """
@@ -46,11 +47,17 @@ _value:
   elements: str
 """
 
+from ansible_collections.seamless.migration.plugins.module_utils.nfs import migration
 from ansible_collections.seamless.migration.plugins.module_utils.storage.inputs import input_errors
+
+
+def _filter(inputs):
+    found = input_errors(inputs)
+    return found + migration.input_errors(inputs.get("nfs", {}), inputs.get("nfs_mounts", {}), inputs["trees"])
 
 
 class FilterModule:
     """Filters of the storage inputs."""
 
     def filters(self):
-        return {"migration_input_errors": input_errors}
+        return {"migration_input_errors": _filter}

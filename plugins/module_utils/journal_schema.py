@@ -57,6 +57,7 @@ MEASUREMENTS = {
     "compare": {"seconds": NUMBER},
     "compared": {"tree": str, "equal": bool, "counts": dict, "seconds": NUMBER, "level": MAYBE_STR},
     "freeze": {"state": str, "steps": list, "window_ms": NUMBER, "frozen_at": MAYBE_NUMBER},
+    "mount": {"path": str, "action": str, "source": str, "window_s": NUMBER, "stopped_s": NUMBER},
     "window": {"opened": str, "tasks": list},
     # mysql
     "servers": {"servers": dict},
@@ -265,6 +266,13 @@ def _freeze(result, args):
     return "freeze", _picked(result, keys, asked=args["state"])
 
 
+def _mount(result, args):
+    if args.get("state") != "switched" or "window_s" not in result:
+        return None
+    keys = ("path", "action", "source", "nfs_version", "window_s", "stopped_s")
+    return "mount", _picked(result, keys)
+
+
 def _servers(result, args):
     return ("servers", {"servers": result["servers"]}) if result.get("servers") else None
 
@@ -314,4 +322,5 @@ _READERS = {
     "lsyncd_info": _live_sync,
     "tree_compare": _compared,
     "storage_freeze": _freeze,
+    "nfs_mount": _mount,
 }

@@ -27,6 +27,8 @@ attributes:
     support: full
   idempotent:
     support: full
+    details:
+      - O(state=held) is a change each time, because the dead-man is armed anew.
 author:
   - The seamless.migration authors (@seamless-migration)
 options:
@@ -37,21 +39,26 @@ options:
     required: true
   server:
     description:
-      - Name or address of the server. Required unless O(state=unmounted).
+      - Name or address of the server. Required with O(state=mounted), O(state=switched) and O(state=rehearsed).
       - A mount keeps the address that a name had when it was mounted. When the name has another address by now, the
         path counts as mounted from another server.
     type: str
   export:
     description:
-      - Path on the server. Required unless O(state=unmounted).
+      - Path on the server. Required with O(state=mounted), O(state=switched) and O(state=rehearsed).
     type: str
   state:
     description:
       - With V(mounted), a path that is mounted from another server is an error.
       - With V(switched), it is moved to this server. A path where nothing is mounted is mounted.
       - With V(unmounted), the path is unmounted and C(/etc/fstab) stays as it is. O(stop_units) stay stopped.
+      - With V(held), O(stop_units) are stopped and the mount stays as it is, so that nobody writes while the servers
+        change their roles. The next run with V(switched), V(mounted) or V(resumed) starts them again.
+      - With V(resumed), what V(held) has stopped is started again, whatever is mounted. The mount stays as it is.
+      - With V(rehearsed), nothing is changed. It fails for every reason for which V(switched) would fail before it
+        touches anything, a mount of the new export elsewhere included.
     type: str
-    choices: [mounted, unmounted, switched]
+    choices: [mounted, unmounted, switched, held, resumed, rehearsed]
     default: mounted
   options:
     description:
@@ -65,6 +72,12 @@ options:
         C(nfs).
     type: str
     choices: [nfs, nfs4]
+  deadman:
+    description:
+      - Seconds after which the host itself starts the units that O(state=held) stopped, when no later run did. 0 is
+        never.
+    type: int
+    default: 0
   boot:
     description:
       - Whether to keep C(/etc/fstab) in step. A path that has no line there gets one only when it was not mounted.
@@ -224,7 +237,7 @@ ended:
   type: list
   elements: dict
 stopped_units:
-  description: The units that were stopped, and started again unless O(state=unmounted).
+  description: The units that were stopped, and started again unless O(state=unmounted) or O(state=held).
   returned: success
   type: list
   elements: str
@@ -237,6 +250,11 @@ window_s:
   returned: success
   type: float
   sample: 0.412
+stopped_s:
+  description: Seconds for which the units were stopped, from the first stop, by an earlier O(state=held) too.
+  returned: success
+  type: float
+  sample: 4.2
 """
 
 import signal
@@ -251,15 +269,21 @@ from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors impo
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_plan import plan
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_switch import Switch
 
+WHAT = {
+    "mounted": "mount", "unmounted": "unmount", "switched": "switch", "held": "hold", "resumed": "resume",
+    "rehearsed": "rehearse",
+}  # fmt: skip
+
 
 def argument_spec():
     return {
         "path": {"type": "str", "required": True},
         "server": {"type": "str"},
         "export": {"type": "str"},
-        "state": {"type": "str", "choices": ["mounted", "unmounted", "switched"], "default": "mounted"},
+        "state": {"type": "str", "choices": list(WHAT), "default": "mounted"},
         "options": {"type": "list", "elements": "str"},
         "fstype": {"type": "str", "choices": ["nfs", "nfs4"]},
+        "deadman": {"type": "int", "default": 0},
         "boot": {"type": "bool", "default": True},
         "stop_units": {"type": "list", "elements": "str", "default": []},
         "end_processes": {"type": "bool", "default": False},
@@ -279,19 +303,19 @@ def main():
     module = AnsibleModule(
         argument_spec=argument_spec(),
         supports_check_mode=True,
-        required_if=[("state", state, ("server", "export")) for state in ("mounted", "switched")],
+        required_if=[("state", state, ("server", "export")) for state in ("mounted", "switched", "rehearsed")],
     )
     # A controller that goes away must not leave the path unmounted.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     params = module.params
-    what = {"mounted": "mount", "unmounted": "unmount", "switched": "switch"}[params["state"]]
+    what = WHAT[params["state"]]
     try:
         refuse_control_characters(params)
         change = plan(params)
         switch = Switch(change)
         if module.check_mode:
             switch.look()
-        elif change.differs:
+        elif change.works:
             switch.run()
         result = switch.result()
     except OptionError as error:

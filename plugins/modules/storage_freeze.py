@@ -64,7 +64,8 @@ options:
       - V(frozen) freezes and drains. RV(state) is then V(drained).
       - V(committed) makes a drained freeze permanent over reboots, and takes the dead-man away.
       - V(thawed) opens this side again. After a commit it needs O(other_side_frozen) and O(other_side_run).
-      - V(held) stops and blocks the writers while the tree stays writable, for the target before the cutover.
+      - V(held) stops and blocks the writers, for the target before the cutover. The tree stays writable for the copy,
+        and for everybody unless O(hold_read_only) is set.
         A side that has taken over since is left alone.
       - V(absent) removes what V(staged) laid. It refuses while this side is closed.
       - V(read) changes nothing.
@@ -233,6 +234,25 @@ options:
   kill_holders:
     description:
       - End processes that still hold files open for writing after the writers were stopped, instead of refusing.
+    type: bool
+    default: false
+  approach:
+    description:
+      - Whether to let everything arrive once before the writers are stopped, so that less is left for the window. Where
+        those who write were stopped before this module runs, it only makes the window longer.
+    type: bool
+    default: true
+  nfs_stragglers:
+    description:
+      - Addresses of clients of the NFS server of this host that could not be told to stop. What they hold open here is
+        taken from them before the trees become read-only, because a client that is dead would hold it on.
+    type: list
+    elements: str
+    default: []
+  hold_read_only:
+    description:
+      - Whether O(state=held) makes the trees read-only too, for everybody but the migration. Where the trees are
+        exported by NFS, nobody can then write here before O(state=thawed), and nothing has to be exported anew for it.
     type: bool
     default: false
   take_over:
@@ -468,6 +488,9 @@ ARGUMENTS = {
     "private_path_root": {"type": "path", "default": "/run/seamless-migration/private"},
     "extra_paths_files": {"type": "dict", "default": {}},
     "kill_holders": {"type": "bool", "default": False},
+    "approach": {"type": "bool", "default": True},
+    "nfs_stragglers": STRINGS,
+    "hold_read_only": {"type": "bool", "default": False},
     "take_over": {"type": "bool", "default": False},
     "verify": {"type": "bool", "default": True},
     "max_delta": {"type": "int", "default": 0},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.seamless.migration.plugins.module_utils.storage.preflight import preflight_gates
 from ansible_collections.seamless.migration.plugins.plugin_utils import words
-from ansible_collections.seamless.migration.plugins.plugin_utils.plan_stages import GATES, MYSQL, STORAGE
+from ansible_collections.seamless.migration.plugins.plugin_utils.plan_stages import GATES, MYSQL, NFS_GATES, STORAGE
 
 _PREFLIGHT = {"clock_tolerance": 2.0, "reserve_percent": 5, "clock_slack": 0.0}
 # Of these what was run last says more than an estimate.
@@ -58,7 +58,9 @@ def storage_plan(inputs, looks, model):
         "clients": ", ".join(inputs.get("clients") or []),
         "workers": ", ".join(inputs.get("storage_workers") or []),
     }
-    plan["stages"] = [_stage(stage, _details(stage["stage"], inputs), takes, rates, names) for stage in STORAGE]
+    plan["stages"] = [
+        _stage(_without_nfs(stage, inputs), _details(stage["stage"], inputs), takes, rates, names) for stage in STORAGE
+    ]
     return plan
 
 
@@ -134,6 +136,13 @@ def _gates_now(inputs, source, target):
     return [dict(gate, state="ok" if gate["ok"] else "failed") for gate in gates if gate["name"] != "clocks"]
 
 
+def _without_nfs(stage, inputs):
+    """The stage without the gates of NFS, where nothing goes over NFS."""
+    if inputs.get("nfs"):
+        return stage
+    return dict(stage, gates=[name for name in stage["gates"] if name not in NFS_GATES])
+
+
 def _details(stage, inputs):
     """What the inputs add to a stage, as sentences."""
     found = []
@@ -141,6 +150,11 @@ def _details(stage, inputs):
         found.append("Port %s/tcp is opened." % inputs["rsync_port"])
         jobs = [_job(job) for job in inputs.get("batch_jobs") or []]
         found.append("Batch jobs that rest: %s." % ("; ".join(jobs) if jobs else "none is named"))
+        if inputs.get("nfs"):
+            found.append(
+                "The target exports the trees by NFS, read-only for everybody until the switch, and gets past its "
+                "grace period."
+            )
     elif stage == "storage_copy":
         limit = inputs.get("bwlimit_kib_per_s") or 0
         speed = "limit %s" % words.rate(limit * 1024) if limit else "no limit"
@@ -158,8 +172,25 @@ def _details(stage, inputs):
         found.append("Stopped on the source, started on the target: %s." % (", ".join(writers) or "no unit is named"))
         if inputs.get("service_name"):
             found.append("%s is pointed at the target on each client." % inputs["service_name"])
+        found += _nfs_details(inputs.get("nfs") or {})
         found += ["Hook %s: %s." % item for item in sorted((inputs.get("hooks") or {}).items())]
     return found
+
+
+def _nfs_details(nfs):
+    """What the switch does to the clients of NFS mounts, as sentences."""
+    if not nfs:
+        return []
+    units = sorted({unit for mount in nfs.get("mounts") or [] for unit in mount.get("stop_units") or []})
+    paths = ", ".join(mount["path"] for mount in nfs.get("mounts") or []) or "what migration_nfs_mounts says"
+    return [
+        "On each client, before the freeze: %s stopped, by a dead-man started again."
+        % (", ".join(units) or "no unit is"),
+        "On all clients at once, after the commit: %s is mounted from the target, checked with a canary that is "
+        "written, locked and read, and the units are started." % paths,
+        "A client that cannot be switched keeps the old server, which takes no writes. %s percent have to be."
+        % nfs.get("quorum", 100),
+    ]
 
 
 def _job(job):
@@ -231,8 +262,11 @@ def _unknown(inputs, looks, trees, rates):
         found.append("Who writes to the trees on the servers themselves: migration_writers is empty.")
     if not inputs.get("clients"):
         found.append("Who uses the storage: the group storage_clients is empty.")
-    elif not inputs.get("service_name") and "after_switch" not in (inputs.get("hooks") or {}):
-        found.append("How the clients find the target: neither migration_service_name nor a hook after_switch is set.")
+    elif not (inputs.get("service_name") or inputs.get("nfs") or "after_switch" in (inputs.get("hooks") or {})):
+        found.append(
+            "How the clients find the target: none of migration_service_name, migration_nfs and a hook after_switch "
+            "is set."
+        )
     return found
 
 

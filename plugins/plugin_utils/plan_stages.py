@@ -26,6 +26,11 @@ STORAGE = (
             "clocks",
             "writers",
             "service_name",
+            "nfs_clients",
+            "nfs_exports",
+            "nfs_versions",
+            "nfs_fsid",
+            "nfs_mounts",
         ),
         "undo": "Nothing to undo.",
         "takes": "look",
@@ -90,7 +95,16 @@ STORAGE = (
             "Carries every change back to the source from then on, and moves the batch jobs.",
         ),
         "changes": "Which server takes the writes.",
-        "gates": ("compared", "converged", "way_back", "window"),
+        "gates": (
+            "clients_reached",
+            "nfs_server",
+            "nfs_rehearsal",
+            "compared",
+            "converged",
+            "way_back",
+            "window",
+            "clients_switched",
+        ),
         "undo": "Undone by itself before the commit; storage_rollback after it, with what was written since.",
         "takes": "window",
     },
@@ -182,6 +196,19 @@ MYSQL = (
     },
 )
 
+# Gates that are decided only where clients mount the trees by NFS.
+NFS_GATES = (
+    "nfs_clients",
+    "nfs_exports",
+    "nfs_versions",
+    "nfs_fsid",
+    "nfs_mounts",
+    "clients_reached",
+    "nfs_server",
+    "nfs_rehearsal",
+    "clients_switched",
+)
+
 # What each gate asks, in a sentence.
 GATES = {
     "source_trees": "every tree exists on the source, is not empty, and is mounted where that is asked for",
@@ -193,6 +220,15 @@ GATES = {
     "clocks": "the clocks agree",
     "writers": "the units that write exist on both",
     "service_name": "the clients have the service name in their hosts file",
+    "nfs_clients": "every NFS client that the source knows of stands in the inventory",
+    "nfs_exports": "the source exports each tree by itself",
+    "nfs_versions": "the target serves the versions of NFS that clients use",
+    "nfs_fsid": "the target does not use an fsid of the source",
+    "nfs_mounts": "each NFS client has its mounts from the source",
+    "clients_reached": "enough NFS clients can be reached",
+    "nfs_server": "the NFS server that takes over serves, exports, and takes locks",
+    "nfs_rehearsal": "each NFS client can mount from the server that takes over, and nobody unknown uses its mounts",
+    "clients_switched": "enough NFS clients write through the server that took over",
     "compare_before_deletion": "nothing is lost or different, or it was mended",
     "compare_clean": "both sides are equal",
     "compared": "a clean comparison is not older than a day",

@@ -69,6 +69,14 @@ class Services:
         """Whether the service runs."""
         return self._run(self._argv("running", name), ok=None).rc == 0
 
+    def exists(self, name):
+        """Whether the host has such a service."""
+        if self.init == "systemd":
+            argv = [self._which("systemctl") or "systemctl", "show", "-p", "LoadState", "--", name]
+            return "not-found" not in self._run(argv, ok=None).stdout
+        folders = ("/etc/init.d", "/etc/rc.d/init.d")
+        return any(os.path.exists(os.path.join(self._root + folder, name)) for folder in folders)
+
     def enabled(self, name):
         """Whether the service starts at boot."""
         if self.init == "systemd":

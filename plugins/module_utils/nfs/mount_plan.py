@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import files
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import fstab, mounts
@@ -16,6 +17,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_check
 FSTAB = "/etc/fstab"
 MOUNTINFO = "/proc/self/mountinfo"
 PORT = 2049
+WITHOUT_SERVER = ("unmounted", "held", "resumed")  # states that leave the server as it is
+STARTING = ("mounted", "switched", "resumed")  # states that start what was stopped
 STATE_FOLDER = "/var/lib/seamless-migration/nfs_mount"
 _WORD = re.compile(r"[^\s,()\"\\]+\Z")
 
@@ -57,11 +60,22 @@ class Memory:
         """Options of the mount that was left, or None."""
         return self.kept.get("options")
 
+    @property
+    def since(self):
+        """When the first of the units was stopped, seconds since 1970; 0 when none was."""
+        return self.kept.get("since", 0)
+
     def keep(self, plan, units):
         folder = os.path.dirname(self.file)
         if not os.path.isdir(folder):
             os.makedirs(folder, 0o700)
-        self.kept = {"path": plan.path, "units": units, "options": plan.options, "in_fstab": plan.line is not None}
+        self.kept = {
+            "path": plan.path,
+            "units": units,
+            "options": plan.options,
+            "in_fstab": plan.line is not None,
+            "since": self.since or time.time(),
+        }
         files.write(self.file, files.data(json.dumps(self.kept)), mode=0o600)
 
     def forget(self):
@@ -72,8 +86,8 @@ class Memory:
 class Plan:
     """What is, what is wanted, and the way. Nothing is done by looking.
 
-    action: none, mount, unmount or switch. current: Mount at the path, or None. source: server:/export. options: list
-    of str to mount with. fstab_before, fstab_after: texts. creates: whether the directory has to be made.
+    action: none, mount, unmount, switch, hold or rehearse. current: Mount at the path, or None. source: server:/export.
+    options: list of str to mount with. fstab_before, fstab_after: texts. creates: whether the directory has to be made.
     """
 
     def __init__(self, params, root="", lookup=resolve):
@@ -107,7 +121,14 @@ class Plan:
 
     @property
     def differs(self):
+        if self.action == "rehearse":
+            return False
         return self.action != "none" or self.fstab_differs or self.unfinished
+
+    @property
+    def works(self):
+        """Whether there is anything to run, changes or not."""
+        return self.differs or self.action == "rehearse"
 
     @property
     def fstab_differs(self):
@@ -116,7 +137,7 @@ class Plan:
     @property
     def unfinished(self):
         """Whether an earlier run was interrupted after it had stopped units."""
-        return bool(self.memory.kept) and self.state != "unmounted"
+        return bool(self.memory.kept) and self.state in STARTING
 
     @property
     def read_only(self):
@@ -145,7 +166,7 @@ class Plan:
 
     def _source(self):
         server, export = self.params["server"], self.params["export"]
-        if self.state == "unmounted":
+        if self.state in WITHOUT_SERVER:
             return self.current.source if self.current else ""
         self.addresses = self.lookup(server, self.params["check_timeout"])
         return mounts.join_source(server, export)
@@ -180,6 +201,10 @@ class Plan:
     def _action(self):
         if self.state == "unmounted":
             return "unmount" if self.current else "none"
+        if self.state in ("held", "resumed"):
+            return "hold" if self.state == "held" else "none"
+        if self.state == "rehearsed":
+            return "none" if self.current is not None and self.from_wanted else "rehearse"
         if self.current is None:
             return "mount"
         if self.from_wanted:
@@ -193,7 +218,7 @@ class Plan:
 
     def _fstab(self):
         """fstab as it is to be: its line with the new source; a new line only for what this module mounts itself."""
-        if not self.params["boot"] or self.state == "unmounted":
+        if not self.params["boot"] or self.state not in ("mounted", "switched"):
             return self.fstab_before
         if self.line is None:
             if self.current is not None or self.memory.kept.get("in_fstab") is False:
@@ -213,10 +238,11 @@ class Plan:
         """What will be done, in order, for people. Returns list of str."""
         found = []
         units = self.params["stop_units"]
-        if self.action == "switch" and self.params["rehearse"]:
+        if self.action == "rehearse" or (self.action == "switch" and self.params["rehearse"]):
             found.append("mount %s elsewhere and look at it" % self.source)
-        if self.action in ("switch", "unmount"):
+        if self.action in ("switch", "unmount", "hold"):
             found += ["stop %s" % unit for unit in units]
+        if self.action in ("switch", "unmount"):
             found += ["unmount %s" % mount.point for mount in self.inner + [self.current]]
         if self.fstab_differs:
             found.append("write %s" % FSTAB)
@@ -224,7 +250,7 @@ class Plan:
             found.append("mount %s at %s" % (self.source, self.path))
             if self.params["check"] != "none":
                 found.append("check the mount")
-        if self.state != "unmounted":
+        if self.state in STARTING:
             started = self.memory.units + (units if self.action == "switch" else [])
             found += ["start %s" % unit for unit in reversed(started)]
         return found
@@ -234,7 +260,7 @@ class Plan:
             return "%s at %s\n" % (source, self.path) if source else "nothing at %s\n" % self.path
 
         now = self.current.source if self.current else ""
-        then = {"none": now, "unmount": ""}.get(self.action, self.source)
+        then = {"none": now, "hold": now, "rehearse": now, "unmount": ""}.get(self.action, self.source)
         pair = {"before_header": "mounted", "after_header": "mounted", "before": mounted(now), "after": mounted(then)}
         table = {"before_header": FSTAB, "after_header": FSTAB}
         table.update(before=self.fstab_before, after=self.fstab_after)
@@ -245,7 +271,7 @@ def check_options(params):
     """Raise NfsError for options that make no sense together."""
     if not params["path"].startswith("/") or os.path.normpath(params["path"]) == "/":
         raise NfsError("path has to be an absolute path below /, not %r" % params["path"])
-    if params["state"] != "unmounted":
+    if params["state"] not in WITHOUT_SERVER:
         server, export = params["server"], params["export"]
         if not server or re.search(r"[\s/\[\]]", server) or server.startswith("-"):
             raise NfsError("server %r is no name or address. Give one, an IPv6 address without brackets" % server)

@@ -16,6 +16,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_plan 
 
 REHEARSAL_FOLDER = "/run/seamless-migration"
 FORCE, DETACH, NOFOLLOW = 1, 2, 8
+LEAVING = ("switch", "unmount", "hold", "rehearse")  # actions that stop who uses the path, or will
 # For fstab only: mount(8) would go to the background with it.
 _NOT_FOR_NOW = ("bg",)
 FAILURES = (NfsError, command.CommandError, ServiceError, files.FileError, OSError)
@@ -76,6 +77,16 @@ class Host:
     def takes_no_writes(self, folder, timeout):
         return mount_check.takes_no_writes(folder, timeout)
 
+    def arm(self, name, units, seconds):
+        """Let systemd start units in `seconds`, whoever has died until then. name: of the transient unit."""
+        self.disarm(name)
+        words = ["--quiet", "--collect", "--unit=" + name, "--on-active=%d" % seconds]
+        words += ["--timer-property=AccuracySec=100ms", "--", command.which("systemctl"), "start", "--"]
+        command.run([command.which("systemd-run")] + words + units, timeout=15)
+
+    def disarm(self, name):
+        command.run([command.which("systemctl"), "stop", "--", name + ".timer"], timeout=15, ok=None)
+
     def reload_units(self):
         if self.services.init == "systemd":
             command.run([command.which("systemctl"), "daemon-reload"], timeout=60)
@@ -97,6 +108,7 @@ class Switch:
         self.ended = []
         self.checks = {}
         self.window_s = 0.0
+        self.stopped_s = 0.0
         self.how = ""
         self.warnings = list(plan.warnings)
         self._undo = []
@@ -118,23 +130,38 @@ class Switch:
 
     def look(self):
         """For check mode: who uses the path. Nothing is touched and no server is asked."""
-        if self.plan.action in ("switch", "unmount"):
+        if self.plan.current is not None and self.plan.action in LEAVING:
             self.users = self.host.holders(self.plan.current, self.params["check_timeout"])
 
     def _before(self):
         """Everything that can fail without harm."""
-        if self.plan.action in ("switch", "mount"):
+        action = self.plan.action
+        if action in ("switch", "mount", "rehearse"):
             self._reach()
-        if self.plan.action in ("switch", "unmount"):
-            self.users = self.host.holders(self.plan.current, self.params["check_timeout"])
-            self._refuse_users(self._strangers())
-            self.how = self._way_out()
+        if action in LEAVING:
+            self._refuse_unknown_units()
+            if self.plan.current is not None:
+                self.users = self.host.holders(self.plan.current, self.params["check_timeout"])
+                self._refuse_users(self._strangers())
             self._running = [unit for unit in self.params["stop_units"] if self.host.services.running(unit)]
-        if self.plan.action == "switch" and self.params["rehearse"]:
+        if self.plan.current is not None and action in ("switch", "unmount", "rehearse"):
+            self.how = self._way_out()
+        if action == "rehearse" or (action == "switch" and self.params["rehearse"]):
             self._rehearse()
+
+    def _refuse_unknown_units(self):
+        """A name that is no unit would be a user that nobody stops."""
+        for unit in self.params["stop_units"]:
+            if not self.host.services.exists(unit):
+                raise NfsError("%s is no service of this host. Correct stop_units" % unit)
 
     def _during(self):
         action = self.plan.action
+        if action == "hold":
+            self._hold()
+            return
+        if action == "rehearse":
+            return
         if action in ("switch", "unmount"):
             self._stop()
             self._unmount()
@@ -152,9 +179,12 @@ class Switch:
                 self.host.reload_units()
             except FAILURES as error:
                 self.warnings.append("systemd could not be told of the new %s: %s." % (FSTAB, error))
+        if self.plan.action in ("hold", "rehearse"):
+            return
         if self.plan.state == "unmounted":
             self.memory.forget()
             return
+        since = self.memory.since
         try:
             self._start()
         except FAILURES as error:
@@ -162,6 +192,24 @@ class Switch:
                 "%s. %s is mounted from %s as asked; the next run starts what is missing"
                 % (str(error).rstrip("."), self.plan.path, self.plan.source)
             ) from error
+        self.stopped_s = round(max(0.0, time.time() - since), 3) if since else 0.0
+
+    def _hold(self):
+        """Stop who writes; the mount stays. The dead-man stands before the first of them stops."""
+        units = [unit for unit in self.memory.units if unit not in self._running] + self._running
+        self.memory.keep(self.plan, units)
+        if self.params["deadman"] and units:
+            if self.host.services.init != "systemd":
+                self.warnings.append("Without systemd nothing starts %s again but the next run." % ", ".join(units))
+            else:
+                self.host.arm(self._deadman, units, self.params["deadman"])
+        self._stop()
+        if self.plan.current is not None:
+            self._refuse_users(self._left_users())
+
+    @property
+    def _deadman(self):
+        return "seamless-mount-" + os.path.basename(self.memory.file).partition(".")[0]
 
     def _reach(self):
         """Whether somebody listens at the new server."""
@@ -332,6 +380,8 @@ class Switch:
         """Start what was stopped, last stopped first. Raises ServiceError for the first that does not."""
         failed = None
         self.stopped = self.stopped or self.memory.units
+        if self.stopped and self.host.services.init == "systemd":
+            self.host.disarm(self._deadman)
         for unit in reversed(self.stopped):
             try:
                 self.host.services.start(unit)
@@ -385,4 +435,5 @@ class Switch:
             "stopped_units": self.stopped,
             "checks": self.checks,
             "window_s": self.window_s,
+            "stopped_s": self.stopped_s,
         }

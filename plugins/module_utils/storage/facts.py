@@ -123,7 +123,7 @@ def _file_system(path, table):
         mount=mount["path"],
         fstype=mount["fstype"],
         options=mount["options"],
-        read_only="ro" in mount["options"],
+        read_only="ro" in mount["options"] and not _has_door(mount, table),
         free_bytes=status.f_bavail * status.f_frsize,
         used_bytes=(status.f_blocks - status.f_bfree) * status.f_frsize,
         free_inodes=status.f_favail,
@@ -131,6 +131,12 @@ def _file_system(path, table):
         inodes_limited=status.f_files > 0,
         name_max=status.f_namemax,
     )
+
+
+def _has_door(mount, table):
+    """Whether the migration itself can write to what it keeps read-only for everybody else."""
+    doors = [entry for entry in table if entry["path"].startswith(PRIVATE + "/") and "ro" not in entry["options"]]
+    return any(entry["source"] == mount["source"] for entry in doors)
 
 
 def open_for_writing(path):

@@ -122,9 +122,14 @@ class Freeze(Window):
                 return self._finish()
             self.result["changed"] = True
             self.steps.run("prepare", self._stage_files)
+            if self.p["hold_read_only"] and self._unstaged():
+                self._stage()
             self.state.update(state="held", run_id=self.p["run_id"], writers=self.writers, thawed_by="")
             save(self.paths, self.state)
             self.steps.run("stop_writers", self._stop_writers_held)
+            if self.p["hold_read_only"]:
+                self.steps.run("read_only", self._close_trees)
+                save(self.paths, self.state)
         return self._finish()
 
     def _refuse_to_hold(self, now):
@@ -135,7 +140,13 @@ class Freeze(Window):
         running = freeze_services.states(self.writers)
         up = [unit for unit in self.writers if freeze_services.running(running[unit])]
         todo = freeze_services.missing(freeze_services.drop_ins(self.paths, self.writers))
+        if self.p["hold_read_only"] and not self._is_closed():
+            return False
         return now == "held" and not up and not todo and os.path.exists(self.paths.condition)
+
+    def _is_closed(self):
+        """Whether the trees are read-only for everybody but the migration."""
+        return not self._unstaged() and all(not freeze_mounts.writable_ways(tree) for _name, tree in self._refresh())
 
     def _was_opened(self, now):
         """A side that took over is not held again: a preparation that is run once more must not stop it."""
@@ -238,7 +249,8 @@ class Freeze(Window):
         self._refuse_to_hold(now)
         if self._is_held(now) or self._was_opened(now):
             return []
-        return ["stop and block %s" % (", ".join(self.writers) or "no writer")]
+        plan = ["stop and block %s" % (", ".join(self.writers) or "no writer")]
+        return plan + ["make %s read-only" % tree["path"] for tree in self.p["trees"] if self.p["hold_read_only"]]
 
     def _plan_absent(self, now):
         self._refuse_to_clean(now)

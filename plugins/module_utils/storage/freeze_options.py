@@ -55,6 +55,11 @@ def _numbers(params):
         _refuse("deadman", params["deadman"], "It must be more than the budget of %d s" % params["budget"])
 
 
+def _hold(params):
+    if params["hold_read_only"] and params["read_only"] not in ("auto", "bind"):
+        _refuse("hold_read_only", True, "Use it with read_only=bind: the copy has to go on")
+
+
 def _tree(tree, params):
     tree = dict(tree)
     for option in ("path", "private_path"):
@@ -95,6 +100,7 @@ def complete(params):
     """Options of the module as Freeze takes them. Raises OptionError naming option, value and what is right."""
     _names(params)
     _numbers(params)
+    _hold(params)
     trees = [_tree(tree, params) for tree in params["trees"]]
     names = [tree["name"] for tree in trees]
     for name in names:

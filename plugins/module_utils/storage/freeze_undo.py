@@ -184,6 +184,13 @@ def _open_doors(state):
             freeze_mounts.stage(freeze_mounts.Tree(record["path"], record["private"]))
 
 
+def _close_again(state):
+    """Flags of mounts do not outlive a boot."""
+    for record in state["trees"]:
+        if record.get("closed"):
+            freeze_mounts.set_read_only(freeze_mounts.Tree(record["path"], record["private"]), True)
+
+
 def settle(paths):
     """After a boot: a committed side is closed again, one that was only frozen is opened. Returns a sentence."""
     with Lock(paths, "boot").acquire(wait=30):
@@ -191,9 +198,7 @@ def settle(paths):
         if state["state"] == "committed":
             freeze_services.block(paths)
             _open_doors(state)
-            for record in state["trees"]:
-                if record.get("closed"):
-                    freeze_mounts.set_read_only(freeze_mounts.Tree(record["path"], record["private"]), True)
+            _close_again(state)
             return "closed: this side was left by run %s" % state["run_id"]
         if state["state"] in LIVE:
             for record in state["trees"]:
@@ -204,6 +209,8 @@ def settle(paths):
             _open_doors(state)
             return "; ".join(problems) or "opened: the freeze of run %s was never committed" % state["run_id"]
         _open_doors(state)
+        if state["state"] == "held":
+            _close_again(state)
         return "the migration has its doors again: state %s" % state["state"]
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The critical section: from the stop of the writers to the proof that both sides are equal, or to the undo."""
 
+import errno
 import os
 import signal
 import time
 from concurrent import futures
 
-from ansible_collections.seamless.migration.plugins.module_utils.host import command
+from ansible_collections.seamless.migration.plugins.module_utils.host import command, nfsd
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read, text, write
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_deadman,
@@ -26,6 +27,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_steps import FAILURES, signals
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_undo import undo
+
+NFS_PATIENCE_S = 3.0  # the kernel's own sweep of files that version 3 left open comes every two seconds
 
 
 class Window(Staging):
@@ -75,7 +78,8 @@ class Window(Staging):
         self._set_missing_marks()
         self.steps.run("other_side", self._check_other_side)
         self.steps.run("live_sync", self._check_live_sync)
-        self.steps.run("approach", self._rehearse_drain)
+        if self.p["approach"]:
+            self.steps.run("approach", self._rehearse_drain)
 
     def _set_missing_marks(self):
         if not self.state.get("log_marks"):
@@ -194,10 +198,11 @@ class Window(Staging):
                 record["closed"] = True
                 save(self.paths, self.state)
             try:
-                self._close(tree, record)
+                self._close_patiently(tree, record)
             except OSError as error:
                 who = (
                     freeze_holders.named(self._holders())
+                    or nfsd.told()
                     or "no process of this host, so perhaps a client of its NFS server"
                 )
                 raise FreezeError(
@@ -211,6 +216,22 @@ class Window(Staging):
                     "%s can still be written to through %s (process %s)" % (name, ways[0][1], ways[0][0] or "any")
                 )
         return self.p["read_only"]
+
+    def _close_patiently(self, tree, record):
+        """Where this host serves NFS, the kernel keeps files open for a while after the last write to them."""
+        end = time.monotonic() + (self._left(NFS_PATIENCE_S) if nfsd.running() else 0)
+        while True:
+            nfsd.flush()
+            try:
+                return self._close(tree, record)
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() >= end:
+                    raise
+            time.sleep(0.05)
+
+    def _expire_stragglers(self):
+        """Take from clients that nobody could stop what they hold open here. They may be dead, and would hold it on."""
+        return ", ".join(nfsd.expire(self.p["nfs_stragglers"])) or "they held nothing"
 
     def _close(self, tree, record):
         mode = self.p["read_only"]
@@ -313,6 +334,8 @@ class Window(Staging):
         self.steps.run("stop_writers", self._stop_writers)
         self._hook("after_stop")
         self.steps.run("holders", self._clear_holders)
+        if self.p["nfs_stragglers"]:
+            self.steps.run("nfs_stragglers", self._expire_stragglers)
         if self.p["read_only"] == "remount" and not self.state["drained_live"]:
             self.steps.run("drain_before", self._drain_while_open)
         self.steps.run("read_only", self._close_trees)

@@ -25,6 +25,9 @@ class FakeServices:
     def running(self, unit):
         return self.up.get(unit, False)
 
+    def exists(self, unit):
+        return unit in self.up
+
     def stop(self, unit, timeout=120):
         self.log.append("stop " + unit)
         if unit in self.broken:
@@ -54,6 +57,7 @@ class FakeClient:
         self.read_only = set()
         self.in_grace = set()
         self.busy = []
+        self.armed = {}
         self.stubborn = False
         self.dies_at = None
         self.stuck = False
@@ -165,6 +169,13 @@ class FakeClient:
     def takes_no_writes(self, folder, timeout):
         assert timeout
         return self._server(folder) in self.read_only
+
+    def arm(self, name, units, seconds):
+        assert seconds
+        self.armed[name] = list(units)
+
+    def disarm(self, name):
+        self.armed.pop(name, None)
 
     def reload_units(self):
         self.log.append("daemon-reload")

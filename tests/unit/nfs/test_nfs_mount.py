@@ -485,3 +485,89 @@ def test_the_documentation_has_the_options_of_the_module():
         assert documented[name].get("elements") == option.get("elements"), name
     yaml.safe_load(nfs_mount.EXAMPLES)
     yaml.safe_load(nfs_mount.RETURN)
+
+
+# -- before and instead of a switch
+
+
+def test_held_units_are_stopped_with_a_deadman_and_started_by_the_switch(client):
+    held = client.switch(state="held", stop_units=["app.service"], deadman=90)
+    assert client.host.log == ["stop app.service"]
+    assert list(client.host.armed.values()) == [["app.service"]]
+    assert client.host.sources() == {POINT: "old:/srv/files"}
+    assert held.result()["stopped_units"] == ["app.service"]
+    again = client.switch(state="held", stop_units=["app.service"], deadman=90)
+    assert again.result()["stopped_units"] == ["app.service"]
+    switch = client.switch(stop_units=["app.service"], rehearse=False)
+    assert client.host.services.up == {"app.service": True}
+    assert client.host.armed == {}
+    assert client.host.sources() == {POINT: "new:/srv/files"}
+    assert switch.result()["stopped_s"] > 0
+
+
+@pytest.mark.parametrize("changes", [{"state": "mounted", "server": "old"}, {"state": "resumed", "server": None}])
+def test_held_units_go_on_where_they_were(client, changes):
+    client.switch(state="held", stop_units=["app.service"], deadman=90)
+    client.switch(**changes)
+    client.as_before()
+    assert client.host.armed == {}
+    assert not client.plan(**changes).differs
+
+
+def test_a_unit_that_cannot_be_stopped_is_told_and_the_others_go_on(client):
+    client.host.services.up["bad.service"] = True
+    client.host.services.broken.add("bad.service")
+    with pytest.raises(NfsError, match="Failed to stop bad.service"):
+        client.switch(state="held", stop_units=["app.service", "bad.service"])
+    assert client.host.services.up["app.service"]
+
+
+def test_a_user_of_no_unit_keeps_a_hold_from_beginning(client):
+    client.host.busy = [holder("other.service")]
+    with pytest.raises(NfsError, match=r"in use.*Nothing was touched"):
+        client.switch(state="held", stop_units=["app.service"])
+    assert client.host.services.up == {"app.service": True}
+
+
+def test_processes_are_ended_by_a_hold_when_that_is_asked(client):
+    client.host.busy = [holder()]
+    assert client.switch(state="held", stop_units=["app.service"], end_processes=True).result()["ended"]
+
+
+@pytest.mark.parametrize("state", ["held", "rehearsed", "switched"])
+def test_a_name_that_is_no_unit_is_told(client, state):
+    with pytest.raises(NfsError, match="typo.service is no service"):
+        client.switch(state=state, stop_units=["typo.service"]) if state != "rehearsed" else Switch(
+            client.plan(state=state, stop_units=["typo.service"]), client.host
+        ).run()
+    client.as_before()
+
+
+def rehearse(client, **changes):
+    plan = client.plan(state="rehearsed", stop_units=["app.service"], **changes)
+    assert plan.works and not plan.differs
+    Switch(plan, client.host).run()
+
+
+def test_a_rehearsal_changes_nothing(client):
+    rehearse(client)
+    assert client.host.log == ["connect 10.0.0.2:2049", "rehearse new:/srv/files"]
+    client.as_before()
+
+
+@pytest.mark.parametrize("fault", ["closed", "export", "user"])
+def test_a_rehearsal_finds_what_would_stop_the_switch(client, fault):
+    if fault == "closed":
+        client.host.closed.add("new")
+    elif fault == "export":
+        client.host.exports.remove(("new", "/srv/files"))
+    else:
+        client.host.busy = [holder("other.service")]
+    with pytest.raises(NfsError, match="Nothing was touched"):
+        rehearse(client)
+    client.as_before()
+
+
+def test_a_client_that_has_the_new_server_already_has_nothing_to_rehearse(client):
+    client.switch(stop_units=["app.service"])
+    assert not client.plan(state="rehearsed").works

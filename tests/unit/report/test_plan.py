@@ -49,6 +49,18 @@ def test_workers_are_told_where_there_are_any():
     assert [host["name"] for host in plan["hosts"] if host["role"] == "worker"] == ["w1", "w2"]
 
 
+def test_what_happens_to_nfs_clients_is_told_where_there_are_some():
+    gates = {gate["name"] for found in planned()["stages"] for gate in found["gates"]}
+    assert not gates & set(plan_stages.NFS_GATES)
+    plan = planned(nfs={"mounts": [{"path": "/mnt/a", "stop_units": ["app.service"]}], "quorum": 90}, service_name="")
+    gates = {gate["name"] for found in plan["stages"] for gate in found["gates"]}
+    assert set(plan_stages.NFS_GATES) <= gates
+    cutover = " ".join(stage(plan, "storage_cutover")["does"])
+    assert all(words in cutover for words in ("app.service stopped", "/mnt/a is mounted from the target", "90 percent"))
+    assert any("exports the trees by NFS" in sentence for sentence in stage(plan, "storage_prepare")["does"])
+    assert not any("How the clients find" in sentence for sentence in plan["unknown"])
+
+
 def test_the_copy_takes_what_was_measured():
     plan = planned(Model(stories.moved().events))
     # 12 MB at the 200 kB/s, and 6000 files at the 100 a second, that the story has: 60 s both.
@@ -87,7 +99,7 @@ def test_without_a_measurement_the_plan_says_so():
         ({"old": stories.look(), "new": stories.look(exists=False)}, {}, "/srv/b does not exist on the target yet"),
         (None, {"writers": []}, "migration_writers is empty"),
         (None, {"clients": []}, "storage_clients is empty"),
-        (None, {"service_name": ""}, "neither migration_service_name nor a hook after_switch"),
+        (None, {"service_name": ""}, "none of migration_service_name, migration_nfs"),
         ({}, {"source": "", "target": ""}, "the group storage_source is empty"),
     ],
 )
@@ -149,8 +161,9 @@ def test_the_plan_knows_every_gate_of_the_storage_roles():
             if "migration_gate" in text:
                 found |= set(re.findall(r"^ +(?:- )?name: ([a-z_]+)$", text, re.MULTILINE))
             found |= set(re.findall(r"__storage_verify_gate: ([a-z_]+)", text))
-    with open(os.path.join(ROOT, "plugins", "module_utils", "storage", "preflight.py"), encoding="utf-8") as stream:
-        found |= set(re.findall(r'gate\(\s*"([a-z_]+)"', stream.read()))
+    for path in (("storage", "preflight.py"), ("nfs", "migration.py")):
+        with open(os.path.join(ROOT, "plugins", "module_utils", *path), encoding="utf-8") as stream:
+            found |= set(re.findall(r'gate\(\s*"([a-z_]+)"', stream.read()))
     told = {name for found_stage in plan_stages.STORAGE for name in found_stage["gates"]}
     assert told == found
     assert told <= set(plan_stages.GATES)

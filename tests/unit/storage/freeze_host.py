@@ -295,6 +295,7 @@ class Host:
             "hook_timeout": 5, "read_only": "auto", "private_path_root": self.private, "extra_paths_files": {},
             "kill_holders": False, "take_over": False, "verify": True, "max_delta": 0, "max_delete": 0,
             "start_writers": True, "start_live_sync": None, "other_side_frozen": False, "other_side_run": "",
+            "approach": True, "nfs_stragglers": [], "hold_read_only": False,
         }
         params.update(changes)
         return params

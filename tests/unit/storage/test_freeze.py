@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from ansible_collections.seamless.migration.plugins.module_utils.host.validate import OptionError
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_drain,
     freeze_lists,
@@ -669,6 +670,35 @@ def test_a_held_side_has_no_writers_but_takes_the_copy(host):
     assert host.active("upload.service")
     assert host.run("held")["changed"] is False
     assert host.active("upload.service")
+
+
+def test_a_held_side_can_be_closed_for_everybody_but_the_copy(host):
+    host.unit("upload.service")
+    door = os.path.join(host.private, "data")
+    held = {"hold_read_only": True, "tree": {"live_sync": {"method": "none"}}}
+    assert host.run("held", **held)["changed"] is True
+    assert host.run("held", **held)["changed"] is False
+    assert not host.writable()
+    host.put("carried", where=door)
+    for entry in reversed(freeze_mounts.mounts_of()):
+        if os.fsdecode(entry.point) in (host.tree, door):
+            freeze_mounts.unmount(entry.point)
+    assert host.writable()
+    thaw_program(host, "boot")
+    assert not host.writable()
+    host.run("thawed", other_side_frozen=True, other_side_run="run-1")
+    assert host.writable() and host.active("upload.service")
+
+
+def test_the_approach_is_left_out_where_the_writers_have_stopped_before(running):
+    assert "approach" in [step["name"] for step in running.run("frozen")["steps"]]
+    running.run("thawed")
+    assert "approach" not in [step["name"] for step in running.run("frozen", approach=False)["steps"]]
+
+
+def test_closing_a_held_side_needs_a_door_for_the_copy(host):
+    with pytest.raises(OptionError, match="hold_read_only"):
+        host.run("held", hold_read_only=True, read_only="remount")
 
 
 def test_after_a_boot_a_committed_side_is_closed_again(running):

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an NFS server knows of itself: whether it serves, what it exports, whether it takes locks, who its clients are.
+
+No list of clients is complete: the kernel knows those of version 4 that have been heard of lately, rmtab those that
+asked mountd for a mount of version 3 (and keeps some that are long gone), the connections show whoever is there now.
+"""
+
+import fnmatch
+import ipaddress
+import os
+import re
+import socket
+import struct
+
+from ansible_collections.seamless.migration.plugins.module_utils.host import files, nfsd
+from ansible_collections.seamless.migration.plugins.module_utils.nfs import export_plan, mounts
+from ansible_collections.seamless.migration.plugins.module_utils.nfs.bounded import bounded
+from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
+
+PORT = 2049
+RMTAB = "/var/lib/nfs/rmtab"
+# Y once the period is over. That of version 3 holds up the locks of version 4 as well.
+GRACE = {"v4": "/proc/fs/nfsd/v4_end_grace", "v3": "/proc/fs/lockd/nlm_end_grace"}
+CONNECTIONS = ("/proc/net/tcp", "/proc/net/tcp6")
+ESTABLISHED = "01"
+LOOPBACK = re.compile(r"127\.|::1\Z")
+
+
+def _text(path):
+    try:
+        with open(path, "rb") as stream:
+            return files.text(stream.read())
+    except OSError:
+        return ""
+
+
+def _plain(address):
+    """One spelling for each address. Raises ValueError for a name."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def endpoint(text):
+    """`0100007F:0801` of /proc/net/tcp -> (address, port). Words of the address are in the host's own byte order."""
+    address, _colon, port = text.partition(":")
+    words = [struct.pack("=I", int(address[start : start + 8], 16)) for start in range(0, len(address), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return _plain(socket.inet_ntop(family, b"".join(words))), int(port, 16)
+
+
+def connected(root=""):
+    """Addresses that have a connection to the NFS port now. Returns set of str."""
+    found = set()
+    for path in CONNECTIONS:
+        for line in _text(root + path).splitlines()[1:]:
+            words = line.split()
+            if len(words) > 3 and words[3] == ESTABLISHED and endpoint(words[1])[1] == PORT:
+                found.add(endpoint(words[2])[0])
+    return {address for address in found if not LOOPBACK.match(address)}
+
+
+def noted(root=""):
+    """Who asked mountd for what: set of (host as it stands there, path). Format of rmtab: `host:/path:0x00000001`."""
+    found = set()
+    for line in _text(root + RMTAB).splitlines():
+        match = re.match(r"(.+?):(/.*):0x[0-9a-fA-F]+\Z", line)
+        if match:
+            found.add((match.group(1).strip("[]"), match.group(2)))
+    return found
+
+
+class Names:
+    """What names mean here. ask: function that gives addresses for a name, or names for an address; never for long."""
+
+    def __init__(self, timeout=5, ask=None):
+        self.timeout = timeout
+        self.known = {}
+        self.ask = ask or self._ask
+
+    def _ask(self, name):
+        def look():
+            try:
+                return sorted({_plain(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
+            except OSError:
+                return []
+
+        try:
+            return bounded(look, self.timeout, "the look-up of %s" % name)
+        except NfsError:
+            return []
+
+    def addresses(self, name):
+        """Addresses of a name; of an address itself."""
+        try:
+            return [_plain(name)]
+        except ValueError:
+            pass
+        if name not in self.known:
+            self.known[name] = self.ask(name)
+        return self.known[name]
+
+    def names_of(self, address):
+        """Names of an address, for patterns."""
+        if address not in self.known:
+
+            def look():
+                try:
+                    name, others, _addresses = socket.gethostbyaddr(address)
+                    return [name] + others
+                except OSError:
+                    return []
+
+            try:
+                self.known[address] = bounded(look, self.timeout, "the look-up of %s" % address)
+            except NfsError:
+                self.known[address] = []
+        return self.known[address]
+
+
+def covers(spec, address, names):
+    """Whether a client of an export means this address. What cannot be decided (a netgroup) counts as yes."""
+    if spec in ("", "*") or spec.startswith(("@", "gss/")):
+        return True
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(spec, strict=False)
+    except (ValueError, TypeError):
+        pass
+    if re.search(r"[*?\[]", spec):
+        return any(fnmatch.fnmatchcase(name.lower(), spec.lower()) for name in names.names_of(address))
+    return address in names.addresses(spec)
+
+
+def exported(root=""):
+    """What is exported now: list of dict with path, client, read_only, fsid."""
+    found = []
+    for (path, _identity), (client, meaning) in sorted(export_plan.Table(root + export_plan.ETAB).entries.items()):
+        fsid = meaning.values.get("fsid")
+        found.append(
+            {
+                "path": path,
+                "client": client or "*",
+                "read_only": bool(meaning.flags.get("ro", True)),
+                "fsid": "" if fsid is None else str(fsid),
+            }
+        )
+    return found
+
+
+def seen(root="", names=None):
+    """The clients: list of dict with address (a name where it has none), versions, seen, paths, name; sorted."""
+    names = names or Names()
+    found = {}
+
+    def client(address, how):
+        entry = found.setdefault(
+            address, {"address": address, "name": "", "versions": set(), "seen": set(), "paths": set()}
+        )
+        entry["seen"].add(how)
+        return entry
+
+    for known in nfsd.clients(root):
+        entry = client(_plain(known.address) if known.address else known.name, "version 4")
+        entry["versions"].add(known.version)
+        entry["name"] = known.name
+    for host, path in noted(root):
+        for address in names.addresses(host) or [host]:
+            entry = client(address, "rmtab")
+            entry["versions"].add("3")
+            entry["paths"].add(path)
+    for address in connected(root):
+        client(address, "connection")
+    table = exported(root)
+    for entry in found.values():
+        if entry["seen"] != {"rmtab"}:
+            entry["paths"] |= {line["path"] for line in table if covers(line["client"], entry["address"], names)}
+    return [
+        dict(entry, versions=sorted(entry["versions"]), seen=sorted(entry["seen"]), paths=sorted(entry["paths"]))
+        for _address, entry in sorted(found.items())
+    ]
+
+
+def grace(root=""):
+    """By protocol whether locks are taken; what the kernel does not tell is left out."""
+    found = {}
+    for name, path in GRACE.items():
+        if os.path.exists(root + path):
+            found[name] = _text(root + path).startswith("Y")  # lockd has a NUL behind it
+    return found
+
+
+def view(root="", names=None):
+    """All of it, as the module nfs_info returns it."""
+    versions = [word[1:] for word in _text(root + "/proc/fs/nfsd/versions").split() if word.startswith("+")]
+    over = grace(root)
+    running = nfsd.running(root)
+    return {
+        "running": running,
+        "versions": versions,
+        "takes_locks": running and all(over.values()),
+        "grace": over,
+        "exports": exported(root),
+        "clients": seen(root, names),
+        "mounts": [
+            {"path": mount.point, "source": mount.source, "address": mount.address, "version": mount.version}
+            for mount in mounts.read(root + "/proc/self/mountinfo")
+            if mount.is_nfs
+        ],
+    }
