@@ -54,6 +54,7 @@ MEASUREMENTS = {
     "copied": {"tree": str, "state": str, "files": int, "bytes": int, "seconds": NUMBER},
     "mended": {"tree": str, "files": int, "bytes": int, "seconds": NUMBER},
     "live_sync": {"trees": dict, "converged": (bool, type(None)), "reasons": list},
+    "compare_before_deletion": {"seconds": NUMBER},
     "compare": {"seconds": NUMBER},
     "compared": {"tree": str, "equal": bool, "counts": dict, "seconds": NUMBER, "level": MAYBE_STR},
     "freeze": {"state": str, "steps": list, "window_ms": NUMBER, "frozen_at": MAYBE_NUMBER},
