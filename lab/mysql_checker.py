@@ -140,12 +140,18 @@ class Run:
 def runs(events):
     """The runs of every server; a refusal ends one.
 
+    A try that was under way at a refusal may have been done before it, though its answer came later: it is a run of
+    one, and says nothing of the time after.
+
     :param events: (began, ended, server, done) of each try, in any order
     """
-    open_runs, found = {}, []
+    open_runs, refused, found = {}, {}, []
     for began, ended, server, done in sorted(events, key=lambda event: event[1]):
         if not done:
             open_runs.pop(server, None)
+            refused[server] = ended
+        elif began < refused.get(server, began):
+            found.append(Run(server, began, ended))
         elif server in open_runs:
             open_runs[server].grow(began, ended)
         else:

@@ -215,6 +215,16 @@ def test_a_refusal_ends_a_run_and_a_later_success_begins_another():
     assert [(run.start, run.end) for run in runs(events)] == [(1, 1), (6, 5)]
 
 
+def test_an_answer_that_came_after_the_refusal_of_another_begins_no_run():
+    # Two writers at the fence: one is refused, the other's commit of before is told a little later. After the way back
+    # the first server takes writes again.
+    old = [(0.0, 0.1, "old", True), (1.1, 1.2, "old", False), (1.1, 1.3, "old", True), (9.1, 9.2, "old", True)]
+    new = [(2.0, 2.1, "new", True), (8.0, 8.1, "new", True)]
+    assert both_writable(old + new) == []
+    stray = (5.0, 5.1, "old", True)
+    assert [entry["from"] for entry in both_writable([*old, stray, *new])] != []
+
+
 def test_what_the_watcher_saw_counts_by_itself():
     watched = [took("old", 0, 1), took("old", 4, 5), took("new", 1, 2), took("new", 3, 4)]
     found = verdict({}, [], watched=watched)
