@@ -64,6 +64,8 @@ class Mount:
     def _write(place, flags, body, offset=0):
         handle = os.open(place, flags, MODE)
         try:
+            if offset and not body:
+                os.ftruncate(handle, offset)  # a hole that no byte follows
             written = 0
             while written < len(body):
                 written += os.pwrite(handle, body[written:], offset + written)

@@ -4,6 +4,7 @@
 import json
 
 import checker
+import nfs_writer
 import pytest
 from demokit import nfs, storage
 from labkit import data
@@ -55,3 +56,12 @@ def test_the_demo_says_why_it_has_no_clients():
     numbers.update({"clients": 0, "client_window_s": None, "clients_missing": "/dev/net/tun is missing"})
     assert storage.clean(numbers)
     assert "/dev/net/tun is missing" in storage.show(numbers)
+
+
+def test_a_sparse_file_without_a_byte_of_content_has_its_size_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(nfs_writer, "server_of", lambda top: "10.0.0.1")
+    mount = nfs_writer.Mount(str(tmp_path))
+    assert mount.request("PUT", b"hole", "?sparse=4711") == (200, "10.0.0.1")
+    assert (tmp_path / "hole").read_bytes() == bytes(4711)
+    assert mount.request("PUT", b"hole", "?sparse=20", b"end")[0] == 200
+    assert (tmp_path / "hole").read_bytes() == bytes(17) + b"end"
