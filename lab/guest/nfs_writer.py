@@ -131,6 +131,8 @@ def main(argv):
     writer = Writer(Mount(arguments.top), log, run, arguments.seed, arguments.keep)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(writer, "stopping", True))
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(writer, "resting", True))
+    signal.signal(signal.SIGUSR2, lambda *_: setattr(writer, "resting", False))
     writer.run(arguments.rate)
     return 0
 

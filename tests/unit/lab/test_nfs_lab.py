@@ -2,6 +2,10 @@
 """Writers that begin a new log at each start are one writer, and the demo counts what both of its halves lost."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import checker
 import nfs_writer
@@ -65,3 +69,26 @@ def test_a_sparse_file_without_a_byte_of_content_has_its_size_all_the_same(tmp_p
     assert (tmp_path / "hole").read_bytes() == bytes(4711)
     assert mount.request("PUT", b"hole", "?sparse=20", b"end")[0] == 200
     assert (tmp_path / "hole").read_bytes() == bytes(17) + b"end"
+
+
+def test_a_writer_on_a_mount_rests_and_goes_on_when_it_is_told(tmp_path):
+    program = [sys.executable, nfs_writer.__file__, "--log", str(tmp_path), "--top", str(tmp_path), "--prefix", "w/a"]
+    with subprocess.Popen(program) as writer:
+        assert wait_for(tmp_path, "start")
+        # No mount is there: it tries to make its folder until it is ended, and none of these ends it.
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            writer.send_signal(number)
+            time.sleep(0.2)
+            assert writer.poll() is None
+        writer.terminate()
+        assert writer.wait(timeout=20) == 0
+
+
+def wait_for(folder, event, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if any('"event": "%s"' % event in path.read_text() for path in folder.glob("*.jsonl")):
+            time.sleep(0.3)  # its signals are set up right after that
+            return True
+        time.sleep(0.05)
+    return False
