@@ -158,10 +158,6 @@ UNPROVEN = {
         "storage_workers",
     )
 }
-# What was written through one name of a hard-linked file is not carried when that name goes right before the freeze.
-UNPROVEN["storage_migration"] = (
-    "its writers meet a loss at the freeze that is not mended yet; see docs/storage.md, Known gaps"
-)
 
 
 def molecule_gate(name: str, asked: list[str]) -> Gate:

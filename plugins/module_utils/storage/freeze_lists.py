@@ -114,6 +114,33 @@ def _expand(root, path):
             yield os.path.normpath(os.path.join(inside, name))
 
 
+def names_that_stay(root, names, inodes):
+    """Paths within root of the files that had several names, where one of these names is gone by now.
+
+    What was written through a name that is gone is in the file still, under names that nobody wrote to. names: the
+    paths (bytes) that had another one beside them. inodes: numbers (bytes) of the files. Reads the directories of the
+    whole tree, but only when a name is gone.
+    """
+    root = os.fsencode(root)
+    if all(os.path.lexists(os.path.join(root, name.lstrip(b"/"))) for name in names if name):
+        return
+    wanted = {int(number) for number in inodes if number.isdigit()}
+    folders = [root]
+    while folders:
+        try:
+            listing = os.scandir(folders.pop())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FreezeError("%s cannot be read: %s" % (error.filename, error.strerror)) from error
+        with listing:
+            for entry in listing:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.inode() in wanted:
+                    yield os.path.relpath(entry.path, root)
+
+
 class PathList:
     """Paths of one tree, each once, in the order in which rsync likes them."""
 

@@ -252,6 +252,10 @@ class Side:
                 proven = self._proven(tree)
                 for kind, path, offset in freeze_lists.guard_lists(folder, sync.get("touched_since") or 0, proven):
                     paths.add(kind, freeze_lists.entries(path, offset))
+                    if kind == "hardlinks":
+                        inodes = freeze_lists.entries(os.path.join(folder, "inodes"))
+                        names = freeze_lists.entries(path, offset)
+                        paths.add("links_that_stay", freeze_lists.names_that_stay(tree["path"], names, inodes))
                 paths.add("doubtful", freeze_lists.entries(self._doubt_path(tree)))
             paths.add("open", [os.fsencode(entry["path"]) for entry in open_files if entry["tree"] == tree["name"]])
             paths.add("pending", pending(sync.get("status_file"), self._tree(tree).path))

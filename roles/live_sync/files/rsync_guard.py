@@ -9,7 +9,8 @@ Called through a link LINK whose settings stand beside it in LINK.json; takes rs
 - caps deletions, drops --ignore-errors (a source that cannot be read must not look like deleted files);
 - reads the bandwidth limit from a file at each start;
 - mends the patterns of lsyncd, which lose names with "]" or with a backslash beside a wildcard;
-- keeps `touched`, `dirty`, `hardlinks` (NUL-separated, relative to the source) and `runs.jsonl`;
+- keeps `touched`, `dirty`, `hardlinks` (NUL-separated, relative to the source), `inodes` (of what `hardlinks` named,
+  for the names that stay when one goes) and `runs.jsonl`;
 - answers with a status that lsyncd understands: 0 ok, 5 again, 1, 2 and 25 die.
 
 Standard library of Python 3.6, few imports: it starts once for every batch of changes.
@@ -249,8 +250,8 @@ def is_directory(source, path):
 
 
 def linked(source, paths):
-    """Those of paths that are regular files with more than one name."""
-    found = []
+    """Those of paths that are regular files with more than one name, and the numbers of their inodes, as bytes."""
+    found, inodes = [], []
     for path in paths:
         try:
             status = os.lstat(os.path.join(source, path))
@@ -258,7 +259,8 @@ def linked(source, paths):
             continue
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
             found.append(path)
-    return found
+            inodes.append(b"%d" % status.st_ino)
+    return found, inodes
 
 
 # ---------------------------------------------------------------- what rsync says
@@ -509,7 +511,7 @@ class Guard:
         paths = [entry.path for entry in entries if entry.path]
         self.files = len(paths)
         self.state.add_paths(b"touched", paths)
-        self.state.add_paths(b"hardlinks", linked(self.source, paths))
+        self.note_links(paths)
         if patterns:
             stdin = separator.join(entry.pattern() for entry in entries)
         run = Run(self.command(), stdin, self.state.folder, self.settings["stall_seconds"]).execute()
@@ -519,11 +521,16 @@ class Guard:
             self.retry_dirty(settled)
         return run, status
 
+    def note_links(self, paths, always=True):
+        names, inodes = linked(self.source, paths)
+        self.state.add_paths(b"inodes", inodes, always)
+        self.state.add_paths(b"hardlinks", names, always)
+
     def run_full(self, stdin):
         def on_paths(paths):
             self.files += len(paths)
             self.state.add_paths(b"touched", paths, always=False)
-            self.state.add_paths(b"hardlinks", linked(self.source, paths), always=False)
+            self.note_links(paths, always=False)
 
         before = self.state.paths(b"dirty")
         command = self.command([b"--out-format=@@ %i |%n"], links=False)

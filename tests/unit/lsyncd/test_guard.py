@@ -280,6 +280,7 @@ def test_files_with_several_names_are_recorded(case):
     create(case.source, b"single")
     assert case.call_list(b"/one", b"/single", b"/") == 0
     assert case.paths("hardlinks") == {b"one"}
+    assert case.paths("inodes") == {b"%d" % os.stat(str(case.source / "one")).st_ino}
     assert case.call("-r") == 0
     assert case.paths("hardlinks") == {b"one", b"two"}
 

@@ -519,6 +519,22 @@ def test_hard_links_arrive_as_links(running):
     assert first.st_ino == second.st_ino
 
 
+def test_what_was_written_through_a_name_that_is_gone_arrives_under_the_names_that_stay(running):
+    running.put("first", "old\n")
+    running.put("first", "old\n", where=running.target)
+    second = os.path.join(running.tree, "second")
+    os.link(os.path.join(running.tree, "first"), second)
+    with open(second, "a") as stream:
+        stream.write("new\n")
+    running.touched("second")
+    running.touched("second", kind="hardlinks")
+    running.touched(str(os.stat(second).st_ino), kind="inodes")
+    os.unlink(second)
+    result = running.run("frozen")
+    assert running.text_on_target("first") == "old\nnew\n"
+    assert result["lists"]["data"]["links_that_stay"] == 1
+
+
 def test_a_difference_after_the_last_copy_undoes_the_freeze(running, monkeypatch):
     from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_transfer
 
