@@ -42,6 +42,12 @@ def test_a_story_that_passes_at_the_second_try_has_passed_and_the_summary_tells_
     assert "passed: the gate passed only at try 2" in capsys.readouterr().out
 
 
+def test_a_second_try_may_be_of_what_failed_alone(tmp_path):
+    assert outcome_of("exit 1", cwd=tmp_path, tries=2, again=["true"]).state == "passed"
+    assert outcome_of("exit 0", cwd=tmp_path, tries=2, again=["false"]).state == "passed"
+    assert outcome_of("exit 1", cwd=tmp_path, tries=2, again=["false"]).state == "failed"
+
+
 def test_a_story_that_fails_twice_has_failed(tmp_path):
     assert outcome_of("exit 1", cwd=tmp_path, tries=2).state == "failed"
 
