@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -111,6 +112,37 @@ def test_a_broken_line_in_the_administrators_own_file_is_named_too(hosts, module
     old.check_output("echo %s | base64 -d > /etc/exports" % kept)
 
 
+def test_two_clients_of_one_export_stand_in_two_files_and_go_one_by_one(hosts, module):
+    old = hosts["nfs_old"]
+    kept = old.file("/etc/exports").content_string
+    work = dict(path="/srv/files/work", read_only=False)
+    by_hand = dict(work, client="nfs-client1", file="/etc/exports")
+    for options in (by_hand, dict(work, client="nfs-client2")):
+        assert module("nfs_old", "nfs_export", **options).get("changed")
+        assert not module("nfs_old", "nfs_export", **options)["changed"]
+    exported = old.check_output("exportfs -s | grep '^/srv/files/work '")
+    assert exported.count("/srv/files/work") == 2
+    result = module("nfs_old", "nfs_export", **dict(work, client="nfs-client1"))
+    assert "is exported to nfs-client1 in /etc/exports line" in result["msg"]
+    assert module("nfs_old", "nfs_export", state="absent", **by_hand)["changed"]
+    exported = old.check_output("exportfs -s | grep '^/srv/files/work '")
+    assert exported.count("/srv/files/work") == 1
+    assert module("nfs_old", "nfs_export", path="/srv/files/work", client="nfs-client2", state="absent")["changed"]
+    assert old.run("exportfs -s | grep '^/srv/files/work '").rc == 1
+    assert old.file("/etc/exports").content_string == kept
+
+
+def test_a_path_with_a_blank_is_mounted_and_switched(hosts, module):
+    client = hosts["nfs_client1"]
+    options = dict(path="/mnt/my files", export="/srv/files/my files", options=["vers=4.2", "ro"])
+    assert module("nfs_client1", "nfs_mount", server="nfs-old", **options).get("changed")
+    assert r"nfs-old:/srv/files/my\040files" in client.file("/etc/fstab").content_string
+    assert module("nfs_client1", "nfs_mount", server="nfs-new", state="switched", **options).get("changed")
+    assert client.check_output("findmnt -n -o SOURCE '/mnt/my files'") == "nfs-new:/srv/files/my files"
+    assert module("nfs_client1", "nfs_mount", path="/mnt/my files", state="unmounted").get("changed")
+    client.check_output("sed -i '/my.040files/d' /etc/fstab")
+
+
 def test_what_the_kernel_refuses_to_export_is_put_back(hosts, module):
     result = module("nfs_old", "nfs_export", path="/proc/sys", client="nfs-client2", require_path=True)
     assert "was put back" in result["msg"]
@@ -207,6 +239,62 @@ def test_a_second_switch_changes_nothing(hosts, module):
         result = switch(module, name, "nfs-new")
         assert not result["changed"], result
         assert hosts[name].service("app-writer").is_running
+
+
+SLOW_MOUNT = """#!/bin/bash
+case " $* " in *" /mnt/files "*) sleep 60 ;; esac
+exec -a "$0" /sbin/mount.nfs.real "$@"
+"""
+SLOW_STOP = "[Service]\nExecStop=/bin/sleep 60\n"
+
+
+@pytest.mark.parametrize("moment", ["stop", "mount"])
+def test_a_switch_whose_controller_and_process_are_killed_is_finished_by_the_next_run(hosts, inventory, module, moment):
+    client = hosts["nfs_client1"]
+    start(client)
+    if moment == "stop":
+        client.check_output("mkdir -p /etc/systemd/system/app-holder.service.d")
+        client.check_output("echo '%s' > /etc/systemd/system/app-holder.service.d/slow.conf" % SLOW_STOP)
+        client.check_output("systemctl daemon-reload")
+        in_the_middle = "systemctl is-active app-holder.service | grep -q deactivating"
+    else:
+        client.check_output("cp -L /sbin/mount.nfs /sbin/mount.nfs.real")
+        client.check_output("cat > /sbin/mount.nfs.slow <<'EOF'\n%sEOF" % SLOW_MOUNT)
+        client.check_output("chmod 4755 /sbin/mount.nfs.slow /sbin/mount.nfs.real")
+        client.check_output("mv /sbin/mount.nfs.slow /sbin/mount.nfs")
+        in_the_middle = "! findmnt -n /mnt/files"
+    options = dict(path="/mnt/files", server="nfs-old", export="/srv/files", state="switched", stop_units=UNITS,
+                   canary_user="files", canary_folder="work", unmount_timeout=90, mount_timeout=90)  # fmt: skip
+    argv = ["ansible", "nfs_client1", "-i", inventory, "-m", "seamless.migration.nfs_mount", "-a", json.dumps(options)]
+    controller = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _unused in range(200):
+            if client.run(in_the_middle).rc == 0:
+                break
+            assert controller.poll() is None
+            time.sleep(0.2)
+        else:
+            raise AssertionError("the switch did not come to its middle")
+    finally:
+        os.killpg(controller.pid, signal.SIGKILL)
+        controller.wait()
+    client.run("pkill -KILL -f '[A]nsiballZ_nfs_mount'; pkill -KILL -f 'mount[.]nfs '; pkill -KILL -f '^/bin/sleep 60'")
+    if moment == "stop":
+        client.check_output("rm -r /etc/systemd/system/app-holder.service.d; systemctl daemon-reload")
+        assert source(client) == "nfs-new:/srv/files"
+    else:
+        client.check_output("mv /sbin/mount.nfs.real /sbin/mount.nfs")
+        assert client.run("findmnt /mnt/files").rc != 0
+        assert client.run("ls -A /mnt/files").stdout == ""
+    result = switch(module, "nfs_client1", "nfs-old")
+    assert result.get("changed"), result
+    assert source(client) == "nfs-old:/srv/files"
+    assert LINE % ("nfs-old", "vers=4.2") in client.file("/etc/fstab").content_string
+    assert client.file("/etc/fstab").content_string.count("/mnt/files") == 1
+    for unit in UNITS:
+        assert client.service(unit).is_running
+    assert not switch(module, "nfs_client1", "nfs-old")["changed"]
+    assert switch(module, "nfs_client1", "nfs-new").get("changed")
 
 
 def test_lazily_only_once_the_server_takes_no_writes(hosts, module):
