@@ -30,6 +30,7 @@ STORAGE = {
     "verify_level": {"type": "str", "default": "sample"},
     "batch_jobs": {"type": "list", "elements": "dict", "default": []},
     "hooks": {"type": "dict", "default": {}},
+    "nfs": {"type": "dict", "default": {}},
     "looks": {"type": "dict", "default": {}},
 }
 

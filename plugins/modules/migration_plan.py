@@ -129,6 +129,11 @@ options:
           - Task files of the user by the name of their hook.
         type: dict
         default: {}
+      nfs:
+        description:
+          - What is exported by NFS and which clients mount it, as C(migration_nfs).
+        type: dict
+        default: {}
       looks:
         description:
           - By name of the host, what M(seamless.migration.storage_info) returned there. What failed is not known.

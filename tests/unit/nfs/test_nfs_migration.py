@@ -31,8 +31,8 @@ NEW = dict(VIEW, clients=[], exports=[{"path": "/data/files", "client": "*", "re
 KNOWN = {"app1": ["10.0.0.5", "fe80::1"], "app2": ["10.0.0.6"]}
 
 
-def errors(nfs, mounts=None, trees=TREES):
-    return migration.input_errors(nfs, mounts or {}, trees)
+def errors(nfs, mounts=None, trees=None):
+    return migration.input_errors(nfs, mounts or {}, trees or TREES)
 
 
 @pytest.mark.parametrize("nfs", [{}, {"mounts": [MOUNT]}, {"exports": [{"fsid": 27}], "mounts": [MOUNT], "quorum": 90}])
@@ -108,9 +108,10 @@ def test_mounts_are_completed_for_the_side_that_serves():
     assert make([dict(MOUNT, folder="")], TREES, "source", "old")[0]["export"] == "/srv/files"
 
 
-def gates(source=VIEW, target=NEW, nfs=None, known=KNOWN, trees=TREES):
+def gates(source=None, target=None, nfs=None, known=None, trees=None):
     decide = nfs_gates.FilterModule().filters()["nfs_gates"]
-    return {gate["name"]: gate for gate in decide(source, target, trees, nfs or {}, known=known)}
+    decided = decide(source or VIEW, target or NEW, trees or TREES, nfs or {}, known=known or KNOWN)
+    return {gate["name"]: gate for gate in decided}
 
 
 def test_all_gates_hold_when_all_is_well():

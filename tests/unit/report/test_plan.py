@@ -7,6 +7,8 @@ import re
 import pytest
 import report_stories as stories
 import yaml
+from ansible_collections.seamless.migration.plugins.action import migration_plan as plan_action
+from ansible_collections.seamless.migration.plugins.modules import migration_plan as plan_page
 from ansible_collections.seamless.migration.plugins.plugin_utils import pages, plan_stages
 from ansible_collections.seamless.migration.plugins.plugin_utils.plan_model import mysql_plan, storage_plan
 from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model
@@ -167,3 +169,10 @@ def test_the_plan_knows_every_gate_of_the_storage_roles():
     told = {name for found_stage in plan_stages.STORAGE for name in found_stage["gates"]}
     assert told == found
     assert told <= set(plan_stages.GATES)
+
+
+def test_the_role_hands_over_what_the_plan_takes_and_documents():
+    with open(os.path.join(ROOT, "roles", "report", "vars", "main.yml"), encoding="utf-8") as stream:
+        handed = yaml.safe_load(stream)["__report_storage"]
+    documented = yaml.safe_load(plan_page.DOCUMENTATION)["options"]["storage"]["suboptions"]
+    assert set(handed) == set(plan_action.STORAGE) == set(documented)
