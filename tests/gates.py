@@ -37,6 +37,9 @@ TAIL_LINES = 80
 STORY_SECONDS = 900
 # Process groups of the gates at work.
 RUNNING: set[int] = set()
+# Lines that tell why a gate failed. The summary repeats the last of them, because often only the end of a run is kept.
+TELLING = re.compile(r"FAILED|ERROR|FATAL|fatal: \[|^E  |\bfailed$|TimeoutExpired|timed out")
+TELLING_LINES = 6
 # The closing line of pytest: told with the gate, because it counts the tests.
 PYTEST_CLOSING = re.compile(r"^=* ?(\d+ (?:passed|failed|skipped|error).*?) ?=*$")
 
@@ -67,6 +70,7 @@ class Outcome:
     state: str
     seconds: float
     remark: str
+    why: tuple[str, ...] = ()
 
 
 def listed(*patterns: str) -> list[str]:
@@ -256,7 +260,13 @@ def run(gate: Gate) -> Outcome:
         remark = text[-1] if text else "no reason given"
     elif number > 1:
         remark = "%s only at try %d, see %s.first.log" % (state, number, log_of(gate).stem)
-    return Outcome(gate, state, time.monotonic() - started, remark)
+    return Outcome(gate, state, time.monotonic() - started, remark, telling(text) if state == "failed" else ())
+
+
+def telling(text: list[str]) -> tuple[str, ...]:
+    """Return the last lines that tell why a gate failed, or its very last ones where none does."""
+    found = [line for line in text if TELLING.search(line)] or text
+    return tuple(line.strip()[:240] for line in found[-TELLING_LINES:])
 
 
 def told(gate: Gate, lock: threading.Lock) -> Outcome:
@@ -335,9 +345,11 @@ def summary(outcomes: list[Outcome], seconds: float) -> int:
     """Print what did not pass and the closing line; return the exit status."""
     count = {state: sum(outcome.state == state for outcome in outcomes) for state in ("passed", "failed", "skipped")}
     print()
-    for outcome in outcomes:
+    # What failed comes last, where it is read first.
+    for outcome in sorted(outcomes, key=lambda outcome: ("skipped", "passed", "failed").index(outcome.state)):
         if outcome.state != "passed" or "only at try" in outcome.remark:
             print("%s: %s %s" % (outcome.state, outcome.gate.name, outcome.remark))
+            print("".join("    %s\n" % line for line in outcome.why), end="")
     print("%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % count, "in %.0f s" % seconds)
     return 1 if count["failed"] or not count["passed"] else 0
 

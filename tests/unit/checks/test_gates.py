@@ -93,3 +93,12 @@ def test_a_skip_alone_fails_nothing(tmp_path):
 
 def test_a_run_in_which_nothing_passed_has_failed():
     assert gates.summary([], 1) == 1
+
+
+def test_the_summary_ends_with_the_lines_that_tell_why_a_gate_failed(tmp_path, capsys):
+    script = "echo ERROR: page.py: no default; for number in 1 2 3 4 5 6 7 8 9; do echo noise $number; done; exit %d"
+    outcomes = [outcome_of(script % status, cwd=tmp_path) for status in (1, 77)]
+    assert gates.summary(outcomes, 1) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-3:-1] == ["failed: the gate ", "    ERROR: page.py: no default"]
+    assert outcome_of("echo only this; exit 1", cwd=tmp_path).why == ("only this",)
