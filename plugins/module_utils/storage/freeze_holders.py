@@ -9,6 +9,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
     below,
     beneath,
     join,
+    mount_at,
     mounts_of,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import process_started
@@ -107,11 +108,13 @@ def _strip(path):
     return path[: -len(DELETED)] if path.endswith(DELETED) else path
 
 
-def _locate(search, pid, path, mount_id, views):
-    found = search.relative(path)
-    if found is None and mount_id is not None and views is not None:
-        found = search.foreign(path, views.of(pid).get(mount_id))
-    return found
+def _locate(search, path, entry, views):
+    """path within the tree. In another namespace the mount `entry` decides where it is known: the same text may name
+    another file there, as in a container.
+    """
+    if views is None or entry is None:
+        return search.relative(path)
+    return search.foreign(path, entry)
 
 
 def _descriptors(pid, searches, views):
@@ -133,7 +136,8 @@ def _descriptors(pid, searches, views):
         for search in searches:
             if not writing and (views is not None or mount_id is None or mount_id in search.safe):
                 continue
-            relative = _locate(search, pid, _strip(path), mount_id, views)
+            entry = views.of(pid).get(mount_id) if views is not None else None
+            relative = _locate(search, _strip(path), entry, views)
             if relative is None:
                 continue
             if writing:
@@ -142,17 +146,19 @@ def _descriptors(pid, searches, views):
                 yield search, "bypass", relative
 
 
-def _mappings(pid, searches):
+def _mappings(pid, searches, views):
+    """Yields (search, "mapped", relative) for the shared writable mappings of a process (proc(5): maps)."""
     content = _read("/proc/%d/maps" % pid)
-    for search in searches:
-        if not any(place in content for place in search.places + [search.private]):
+    for line in content.splitlines():
+        words = line.split(None, 5)
+        if len(words) != 6 or words[1][1:2] != b"w" or not words[1].endswith(b"s"):
             continue
-        for line in content.splitlines():
-            words = line.split(None, 5)
-            if len(words) == 6 and words[1][1:2] == b"w" and words[1].endswith(b"s"):
-                relative = search.relative(_strip(words[5]))
-                if relative is not None:
-                    yield search, "mapped", relative
+        path = _strip(words[5])
+        entry = mount_at(path, views.of(pid).values()) if views is not None else None
+        for search in searches:
+            relative = _locate(search, path, entry, views)
+            if relative is not None:
+                yield search, "mapped", relative
 
 
 def _places_of(pid, searches):
@@ -181,9 +187,8 @@ def _places_of(pid, searches):
 def holders(trees, ignore=()):
     """Who holds what in the trees.
 
-    trees: list of (name, Tree). ignore: pids that only read (live sync). Returns list of Holder. Processes of other
-    mount
-    namespaces are recognised by device and path within the file system.
+    trees: list of (name, Tree). ignore: pids that only read (live sync). Returns list of Holder. Processes of
+    other mount namespaces are recognised by device and path within the file system.
     """
     mounts = mounts_of()
     searches = [_Search(tree, name, mounts) for name, tree in trees]
@@ -198,8 +203,8 @@ def holders(trees, ignore=()):
         namespace = _link("/proc/%d/ns/mnt" % pid)
         if not _link("/proc/%d/exe" % pid):
             continue  # a kernel thread, or gone
-        grips = list(_descriptors(pid, searches, None if namespace == own else views))
-        grips += list(_mappings(pid, searches))
+        seen_by = None if namespace == own else views
+        grips = list(_descriptors(pid, searches, seen_by)) + list(_mappings(pid, searches, seen_by))
         if namespace == own:
             grips += list(_places_of(pid, searches))
         if grips:

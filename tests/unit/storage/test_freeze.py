@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.host.validate import OptionError
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_drain,
+    freeze_holders,
     freeze_lists,
     freeze_mounts,
     freeze_watch,
@@ -331,6 +332,44 @@ def test_a_namespace_made_before_staging_gets_the_mounts_of_the_tree(host):
     probe[-1] = os.path.join(host.private, "data", "reverse")
     assert subprocess.call(probe) == 0
     assert os.path.exists(os.path.join(host.tree, "reverse"))
+
+
+HELD_INSIDE = """
+set -e
+mount --bind "$1" "$2"
+mount -t tmpfs none "$1"
+exec python3 -S -c 'if True:
+    import mmap, sys, time
+    stream = open(sys.argv[1], "w+b")
+    stream.write(b"x" * 4096)
+    stream.flush()
+    held = mmap.mmap(stream.fileno(), 4096)
+    print("held", flush=True)
+    if sys.argv[2] == "mapped":
+        stream.close()
+    time.sleep(60)' "$3" "$4"
+"""
+
+
+@pytest.mark.parametrize("how", ["open", "mapped"])
+def test_in_another_namespace_the_file_system_tells_the_tree_and_not_the_name(running, how):
+    elsewhere = os.path.join(running.folder, "elsewhere")
+    os.makedirs(elsewhere)
+
+    def held(folder):
+        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", HELD_INSIDE, "sh"]
+        process = running.spawn([*command, running.tree, elsewhere, os.path.join(folder, "held"), how])
+        assert wait_until(lambda: os.path.exists("/proc/%d/root%s/held" % (process.pid, folder)))
+        return process
+
+    stranger, ours = held(running.tree), held(elsewhere)
+    tree = freeze_mounts.Tree(running.tree, running.private)
+
+    def found():
+        return {(entry.pid, entry.how, entry.relative) for entry in freeze_holders.holders([("data", tree)])}
+
+    assert wait_until(lambda: (ours.pid, how, b"held") in found())
+    assert stranger.pid not in {pid for pid, _how, _relative in found()}
 
 
 @pytest.mark.parametrize("step", STEPS)
