@@ -7,10 +7,10 @@ BEGIN = 1777636800.0  # 2026-05-01T12:00:00Z
 
 FREEZE = [
     ("other_side", 180.0, "180 ms"),
-    ("approach", 900.0, "1 rounds"),
+    ("approach", 900.0, "1 round"),
     ("stop_writers", 58.0, "upload.service"),
     ("read_only", 12.0, "auto"),
-    ("drain", 961.2, "1 rounds"),
+    ("drain", 961.2, "1 round"),
     ("delta", 397.0, "631 paths"),
     ("verify", 268.4, "equal"),
 ]
