@@ -160,7 +160,6 @@ UNPROVEN = {
         "nfs_faults",
         "nfs_migration",
         "nfs_modules",
-        "site_playbook",
         "storage_faults",
         "storage_workers",
     )
