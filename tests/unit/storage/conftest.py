@@ -18,3 +18,14 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", made.path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def running(host):
+    """The host with its writer and its live sync at work, staged."""
+    host.put("a/one", "one\n")
+    host.put("one", "old\n", where=host.target)
+    host.live_sync()
+    host.writer()
+    host.run("staged")
+    return host

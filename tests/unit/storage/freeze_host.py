@@ -151,6 +151,10 @@ except freeze.FAILURES as error:
     sys.exit(1)
 """
 
+OPEN_AGAIN = {"writable": True, "writer": True, "sync": True}
+STEPS = ["deadman", "lift_throttle", "open_files", "stop_writers", "holders", "read_only", "drain", "stop_live_sync",
+         "delta", "verify"]
+
 
 def own_namespace():
     """Give this process a mount namespace of its own, once: nothing that a test mounts is seen outside."""
@@ -373,3 +377,19 @@ class Host:
         for entry in reversed(freeze_mounts.mounts_of()):
             if os.fsdecode(entry.point).startswith(self.folder + "/"):
                 freeze_mounts.unmount(entry.point)
+
+
+def wait_until(that, seconds=10):
+    """Whether `that` comes true in time."""
+    end = time.time() + seconds
+    while time.time() < end:
+        if that():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def thaw_program(host, action, *words):
+    """What the program of the dead-man timer prints."""
+    program = os.path.join(host.root, "usr/local/lib/seamless-migration/storage-thaw")
+    return subprocess.check_output([sys.executable, program, "--root", host.root, action, "files2026"] + list(words))
