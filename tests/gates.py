@@ -98,10 +98,12 @@ def lint_gates() -> list[Gate]:
     host_side = listed("plugins/modules/*.py", "plugins/module_utils/*.py", "roles/*/files/*.py")
     in_stage = {"ANSIBLE_COLLECTIONS_PATH": str(BUILD / "stage")}
     docs = ["lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "--validate-collection-refs=self", "."]
+    pages = ["collection", "--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(BUILD / "docs")]
     shell = [name for name in listed() if is_shell(ROOT / name)]
     return [
         Gate("ansible-lint", ["ansible-lint", "--offline", "--strict", "--nocolor"], STAGE, in_stage, apart=True),
         Gate("antsibull-docs", ["antsibull-docs", *docs], STAGE, {"HOME": str(LOGS)}, apart=True),
+        Gate("docs", ["antsibull-docs", *pages, "seamless.migration"], STAGE, in_stage, apart=True),
         Gate("mypy", ["mypy", *listed("plugins/module_utils/*.py")]),
         Gate("ruff", ["ruff", "check", "."]),
         Gate("yamllint", ["yamllint", "--strict", "."]),
@@ -288,6 +290,7 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     if any(GROUPS[group][1] for group in arguments.groups):
         stage()
+        (BUILD / "docs").mkdir(exist_ok=True)
     gates = [gate for group in arguments.groups for gate in GROUPS[group][0]()]
     outcomes = play([gate for gate in gates if not arguments.only or gate.name in arguments.only])
     return summary(outcomes, time.monotonic() - STARTED)
