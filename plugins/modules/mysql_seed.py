@@ -14,7 +14,8 @@ description:
   - Copies what the source has to the target while the source is in use, and leaves the target with the GTID set that
     belongs to the data, so that replication by auto position goes on from there.
   - V(clone) copies the data files by the plugin C(clone), which it installs and removes as needed. It is by far the
-    fastest, needs the same series of MySQL on both sides, and replaces the accounts of the target.
+    fastest, needs the same series of MySQL on both sides and a source that is not fenced, and replaces the accounts of
+    the target.
   - V(dump) joins C(mysqldump) and C(mysql) by a pipe. They run on the host of the module. Nothing of the dump is ever
     kept anywhere. Accounts are not copied.
   - V(none) is for a snapshot that was restored in another way. It only checks that replication can go on from it.

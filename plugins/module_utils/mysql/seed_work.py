@@ -142,6 +142,10 @@ class Work(object):
         if set(schemas) != set(one.schemas):
             refuse("seed %s by clone" % self.target.where, "clone copies all schemas, not some",
                    "Leave the option schemas out, or use method dump")
+        if int(one.settings["super_read_only"]):
+            refuse("seed %s by clone" % self.target.where, "the source is fenced, and a clone needs a plugin "
+                   "and an account there for its time",
+                   "Take as source the server that takes the writes, or use method dump")
         facts["dropped"] = sorted(other.schemas)
         self._notes.append("The accounts of the target are replaced by those of the source.")
         if not seed_clone.check_donor_login(self.source, self.target):

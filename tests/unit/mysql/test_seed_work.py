@@ -168,6 +168,11 @@ def test_clone_of_some_schemas_is_refused(pair):
     _refused(pair, "not some", "clone", schemas=["shop"])
 
 
+def test_clone_from_a_closed_server_is_refused(pair):
+    pair.source.variables.update(read_only=1, super_read_only=1)
+    _refused(pair, "the source is fenced", "clone")
+
+
 def test_definers_beyond_the_login_are_named_before_anything_is_loaded(pair):
     pair.source.on("SELECT DISTINCT definer", [{"definer": "root@localhost"}])
     pair.target.on("SELECT CONCAT.*SYSTEM_USER", [{"name": "root@localhost"}])
