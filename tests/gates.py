@@ -157,8 +157,6 @@ UNPROVEN = {
     name: "not seen green from start to end yet; play it with make molecule S=%s" % name
     for name in (
         "mysql_faults",
-        "mysql_modules",
-        "mysql_topology",
         "nfs_faults",
         "nfs_migration",
         "nfs_modules",

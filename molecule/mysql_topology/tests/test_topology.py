@@ -42,9 +42,11 @@ def test_the_replica_of_the_new_server_stays_behind_it(lab):
 
 
 def test_replicas_were_found_and_decided(events):
-    gates = [event["data"] for event in events if event["event"] == "gate" and event["data"]["name"] == "replicas"]
-    assert gates and all(gate["state"] == "ok" for gate in gates)
-    assert gates[0]["evidence"]["source"] == ["old-1"] and gates[0]["evidence"]["target"] == ["new-1"]
+    gates = [event for event in events if event["event"] == "gate" and event["data"]["name"] == "replicas"]
+    assert gates and all(gate["data"]["state"] == "ok" for gate in gates)
+    found = {gate["stage"]: (gate["data"]["evidence"]["source"], gate["data"]["evidence"]["target"]) for gate in gates}
+    assert found["mysql_preflight"] == (["old-1"], [])
+    assert found["mysql_cutover"] == (["old-1"], ["new-1"])
 
 
 def test_no_replica_takes_writes(lab):
