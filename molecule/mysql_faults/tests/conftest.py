@@ -1,24 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pair of servers of the scenario's lab for each worker of pytest, put into a known state before each test."""
+"""Servers, writers and the module as the stories of faults share them."""
 
-import os
+import sys
+from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared" / "mysql_faults"))
 pytest.register_assert_rewrite("bed")
-from bed import ROOT, Bed  # noqa: E402
-
-LAB = os.environ.get("FAULTS_LAB", "mol-" + os.environ.get("MOLECULE_SCENARIO_NAME", "mysql_faults"))
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory):
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]
-    number = "" if worker == "0" else str(int(worker) + 1)
-    return Bed(ROOT / "build" / "lab" / LAB, tmp_path_factory.mktemp("faults"), number)
-
-
-@pytest.fixture
-def bed(servers):
-    servers.reset()
-    return servers
+from fixtures import bed, servers  # noqa: E402, F401

@@ -192,6 +192,19 @@ def test_the_same_server_id_on_both_is_refused(bed):
         bed.new.run("SET GLOBAL server_id = %d" % number)
 
 
+def test_the_same_server_uuid_on_both_is_refused(bed):
+    """As on a host that was copied with its auto.cnf."""
+    own = bed.new.value("SELECT @@GLOBAL.server_uuid")
+    line = "sed -i 's/^server-uuid=.*/server-uuid=%s/' /var/lib/mysql/auto.cnf && systemctl restart mysql"
+    try:
+        bed.new.shell(line % bed.old.value("SELECT @@GLOBAL.server_uuid"))
+        bed.new.wait_until_up()
+        refused(bed, "lead to the same server")
+    finally:
+        bed.new.shell(line % own)
+        bed.new.wait_until_up()
+
+
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_the_lock_of_one_server_alone_keeps_a_switchover_out(bed, side):
     with transaction(getattr(bed, side), "SELECT GET_LOCK('seamless_migration.switchover', 1)") as link:

@@ -27,17 +27,6 @@ from bed import (
     verdict,
 )
 
-BEFORE_COMMIT = (
-    "guardrails.done", "reverse_channel.done", "canary_table.done", "low_lag.done", "quiet.done", "fence", "fence.done",
-    "read_back.done", "final_gtid.done", "drain.done", "proof.done",
-)  # fmt: skip
-AFTER_COMMIT = (
-    "commit.done", "unfence_target", "open_target.done", "canary.done", "switch.done", "canary_back.done",
-    "events.done", "forward_channel.done",
-)  # fmt: skip
-POINTS = BEFORE_COMMIT + AFTER_COMMIT
-
-
 # --- the plain way -------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +191,23 @@ def _ignore_errors(link, statement):
         cursor.execute(statement)
 
 
+def test_a_branch_committed_behind_the_fence_is_carried_over(bed):
+    with Writers(bed) as writers:
+        process = bed.start(pause=["fence", "fence.done"])
+        assert process.wait_at("fence"), process.end()
+        with transaction(bed.old, "XA START 'x'", IDLE[1], "XA END 'x'", "XA PREPARE 'x'"):
+            pass
+        process.go_on("fence")
+        assert process.wait_at("fence.done"), process.end()
+        assert bed.old.fenced()
+        with transaction(bed.old, "XA COMMIT 'x'"):
+            assert bed.old.value("SELECT COUNT(*) FROM shop.orders WHERE writer = 900") == 1
+        process.go_on("fence.done")
+        assert switched(process.end())
+        assert verdict(bed, writers, "old", "new")
+    assert bed.new.value("SELECT COUNT(*) FROM shop.orders WHERE writer = 900") == 1
+
+
 def test_a_flush_behind_the_fence_is_carried_over(bed):
     with Writers(bed) as writers:
         process = paused(bed, "drain.done")
@@ -339,105 +345,6 @@ def test_of_two_switchovers_at_once_one_is_refused(bed):
         first.go_on("low_lag.done")
         assert switched(first.end())
         assert verdict(bed, writers, "old", "new")
-
-
-# --- the controller dies -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_controller_is_run_again_and_gets_to_the_end(bed, point):
-    with Writers(bed) as writers:
-        paused(bed, point).kill()
-        assert switched(bed.switch())
-        assert verdict(bed, writers, "old", "new")
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_controller_is_rolled_back(bed, point):
-    with Writers(bed) as writers:
-        paused(bed, point).kill()
-        if not bed.new.run("SHOW REPLICA STATUS"):
-            bed.follow(bed.new, bed.old, FORWARD)
-        result = bed.switch(back=True)
-        assert not result["failed"], result["msg"]
-        turns = ("old",) if point in BEFORE_COMMIT else ("old", "new", "old")
-        assert verdict(bed, writers, *turns)
-
-
-# --- a server dies -------------------------------------------------------------------------------------------------
-
-
-def break_and_go_on(bed, node, point, breaks, mends, **more):
-    """Break a server while the module waits at a point, let it go on, mend the server. Returns what the module said."""
-    process = paused(bed, point, **more)
-    breaks(node)
-    process.go_on(point)
-    time.sleep(1)
-    mends(node)
-    result = process.end()
-    node.wait_until_up()
-    return result
-
-
-def after_a_fault(bed, writers, result):
-    """The module came to a whole state, or says what to do, and doing that leads there."""
-    if result["failed"]:
-        assert any(
-            words in result["msg"] for words in ("put back", "Nothing was changed", "stay", "could not be put back")
-        ), result["msg"]
-        result = bed.switch()
-    elif result["state"] == "unknown":  # all is done, and the server is not back yet when the module looks a last time
-        assert result["complete"]
-        result = bed.switch()
-    assert switched(result)
-    return verdict(bed, writers, "old", "new")
-
-
-KILL = (lambda node: node.shell("systemctl kill -s KILL mysql"), lambda node: node.wait_until_up())
-STOP = (lambda node: node.shell("systemctl stop mysql"), lambda node: node.shell("systemctl start mysql"))
-CUT = (lambda node: node.lab_does("cut"), lambda node: node.lab_does("mend"))
-SOME = ("low_lag.done", "fence.done", "proof.done", "commit.done", "open_target.done")
-
-
-@pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("point", POINTS[2:])
-def test_a_server_whose_mysqld_is_killed(bed, side, point):
-    with Writers(bed) as writers:
-        result = break_and_go_on(bed, getattr(bed, side), point, *KILL)
-        assert after_a_fault(bed, writers, result)
-
-
-@pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("point", SOME)
-def test_a_server_that_is_stopped_and_started(bed, side, point):
-    with Writers(bed) as writers:
-        result = break_and_go_on(bed, getattr(bed, side), point, *STOP)
-        assert after_a_fault(bed, writers, result)
-
-
-@pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("point", SOME)
-def test_a_server_that_is_cut_off(bed, side, point):
-    with Writers(bed) as writers:
-        result = break_and_go_on(bed, getattr(bed, side), point, *CUT)
-        assert after_a_fault(bed, writers, result)
-
-
-def test_a_target_that_stays_away_leaves_nobody_writing_and_says_how_to_go_on(bed):
-    with Writers(bed) as writers:
-        process = paused(bed, "drain.done", reach_timeout=3)
-        bed.new.shell("systemctl stop mysql")
-        process.go_on("drain.done")
-        result = process.end()
-        assert result["failed"]
-        assert "Both servers stay fenced" in result["msg"]
-        assert bed.old.fenced()
-        forced = bed.switch(reach_timeout=3, force=["peer_unreachable"])
-        assert (forced["state"], forced["recovered"]) == ("source_open", "put_back")
-        writers.wait_for_writes()
-        bed.new.shell("systemctl start mysql")
-        bed.new.wait_until_up()
-        assert verdict(bed, writers, "old")
 
 
 # --- the moment of opening -----------------------------------------------------------------------------------------

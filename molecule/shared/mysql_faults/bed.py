@@ -36,6 +36,16 @@ TABLES = (
     "INSERT INTO shop.stock VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)",
 )
 UNREACHABLE = (pymysql.err.MySQLError, OSError)
+# Where the module can be made to wait, in the order in which it gets there.
+BEFORE_COMMIT = (
+    "guardrails.done", "reverse_channel.done", "canary_table.done", "low_lag.done", "quiet.done", "fence", "fence.done",
+    "read_back.done", "final_gtid.done", "drain.done", "proof.done",
+)  # fmt: skip
+AFTER_COMMIT = (
+    "commit.done", "unfence_target", "open_target.done", "canary.done", "switch.done", "canary_back.done",
+    "events.done", "forward_channel.done",
+)  # fmt: skip
+POINTS = BEFORE_COMMIT + AFTER_COMMIT
 
 
 class Node:

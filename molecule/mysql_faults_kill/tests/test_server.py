@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One of the servers dies, is stopped or cut off at each step of a switchover."""
+
+import time
+
+import pytest
+from bed import POINTS, Writers, paused, switched, verdict
+
+
+def break_and_go_on(bed, node, point, breaks, mends, **more):
+    """Break a server while the module waits at a point, let it go on, mend the server. Returns what the module said."""
+    process = paused(bed, point, **more)
+    breaks(node)
+    process.go_on(point)
+    time.sleep(1)
+    mends(node)
+    result = process.end()
+    node.wait_until_up()
+    return result
+
+
+def after_a_fault(bed, writers, result):
+    """The module came to a whole state, or says what to do, and doing that leads there."""
+    if result["failed"]:
+        assert any(
+            words in result["msg"] for words in ("put back", "Nothing was changed", "stay", "could not be put back")
+        ), result["msg"]
+        result = bed.switch()
+    elif result["state"] == "unknown":  # all is done, and the server is not back yet when the module looks a last time
+        assert result["complete"]
+        result = bed.switch()
+    assert switched(result)
+    return verdict(bed, writers, "old", "new")
+
+
+KILL = (lambda node: node.shell("systemctl kill -s KILL mysql"), lambda node: node.wait_until_up())
+STOP = (lambda node: node.shell("systemctl stop mysql"), lambda node: node.shell("systemctl start mysql"))
+CUT = (lambda node: node.lab_does("cut"), lambda node: node.lab_does("mend"))
+SOME = ("low_lag.done", "fence.done", "proof.done", "commit.done", "open_target.done")
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("point", POINTS[2:])
+def test_a_server_whose_mysqld_is_killed(bed, side, point):
+    with Writers(bed) as writers:
+        result = break_and_go_on(bed, getattr(bed, side), point, *KILL)
+        assert after_a_fault(bed, writers, result)
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("point", SOME)
+def test_a_server_that_is_stopped_and_started(bed, side, point):
+    with Writers(bed) as writers:
+        result = break_and_go_on(bed, getattr(bed, side), point, *STOP)
+        assert after_a_fault(bed, writers, result)
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("point", SOME)
+def test_a_server_that_is_cut_off(bed, side, point):
+    with Writers(bed) as writers:
+        result = break_and_go_on(bed, getattr(bed, side), point, *CUT)
+        assert after_a_fault(bed, writers, result)
+
+
+def test_a_target_that_stays_away_leaves_nobody_writing_and_says_how_to_go_on(bed):
+    with Writers(bed) as writers:
+        process = paused(bed, "drain.done", reach_timeout=3)
+        bed.new.shell("systemctl stop mysql")
+        process.go_on("drain.done")
+        result = process.end()
+        assert result["failed"]
+        assert "Both servers stay fenced" in result["msg"]
+        assert bed.old.fenced()
+        forced = bed.switch(reach_timeout=3, force=["peer_unreachable"])
+        assert (forced["state"], forced["recovered"]) == ("source_open", "put_back")
+        writers.wait_for_writes()
+        bed.new.shell("systemctl start mysql")
+        bed.new.wait_until_up()
+        assert verdict(bed, writers, "old")
