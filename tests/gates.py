@@ -156,8 +156,6 @@ def chaos_gates() -> list[Gate]:
 UNPROVEN = {
     name: "not seen green from start to end yet; play it with make molecule S=%s" % name
     for name in (
-        "mysql_faults",
-        "mysql_faults_kill",
         "nfs_faults",
         "nfs_migration",
         "nfs_modules",

@@ -2,6 +2,7 @@
 """What is wrong with data, accounts, routes and replication: a switchover refuses, names it, and nothing moves."""
 
 import functools
+import json
 
 import pytest
 from bed import (
@@ -101,6 +102,64 @@ def test_a_password_of_the_way_back_that_is_refused_stops_it_before_the_window(b
             assert verdict(bed, writers, "old")
     finally:
         bed.new.run(OPEN, "SET sql_log_bin = 0", alter % bed.replication["password"], FENCE)
+
+
+# quotes, a backslash, signs of percent that look like places, a comment, letters of two and three bytes
+NAME = "h0st'il\"e`\\ %s %%(x) ü密"
+SECRET = "p'a\"s`s\\ %s%(x)s%% ü密;-- /*"
+CHANNEL = "w'a`y \"back\\ %s"
+
+
+def quoted(text):
+    """Text as a statement has it."""
+    return "'%s'" % text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def as_administrator(node, *statements):
+    """Run statements that are not to be replicated, on a fenced server too."""
+    fenced = node.fenced()
+    node.run(*[OPEN] if fenced else [], "SET sql_log_bin = 0", *statements)
+    node.run(*[FENCE] if fenced else [])
+
+
+@pytest.fixture
+def hostile(bed):
+    """An administrator with a hostile name and password on both servers: its options."""
+    whom = "%s@'%%'" % quoted(NAME)
+    for node in bed.nodes:
+        grants = [next(iter(row.values())).rpartition(" TO `")[0] for row in node.run("SHOW GRANTS")]
+        created = "CREATE USER %s IDENTIFIED BY %s" % (whom, quoted(SECRET))
+        as_administrator(node, created, *["%s TO %s WITH GRANT OPTION" % (grant, whom) for grant in grants])
+    yield {"login_user": NAME, "login_password": SECRET}
+    for node in bed.nodes:
+        as_administrator(node, "DROP USER %s" % whom)
+        node.run(
+            "STOP REPLICA FOR CHANNEL %s" % quoted(CHANNEL),
+            "RESET REPLICA ALL FOR CHANNEL %s" % quoted(CHANNEL),
+            ignore=True,
+        )
+
+
+def test_hostile_names_and_passwords_and_channels_are_only_names(bed, hostile):
+    bed.old.run("STOP REPLICA FOR CHANNEL '%s'" % REVERSE, "RESET REPLICA ALL FOR CHANNEL '%s'" % REVERSE)
+    bed.follow(bed.old, bed.new, quoted(CHANNEL)[1:-1])
+    options = {
+        "source": {**bed.options()["source"], **hostile},
+        "target": {**bed.options()["target"], **hostile},
+        "reverse_channel": CHANNEL,
+        "fence_exempt": ["%s@%%" % bed.old.login["login_user"]],
+    }
+    with Writers(bed) as writers:
+        result = bed.switch(**options)
+        assert switched(result)
+        seen = json.dumps([result, bed.events()])
+        assert json.dumps(SECRET)[1:-1] not in seen
+        assert verdict(bed, writers, "old", "new")
+
+
+def test_a_hostile_host_is_a_name_that_is_not_found(bed):
+    target = dict(bed.options()["target"], login_host="x', '%s\\ ü")
+    refused(bed, "x', '%s\\ ü", target=target)
 
 
 # --- routes --------------------------------------------------------------------------------------------------------
