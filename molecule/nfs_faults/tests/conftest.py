@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The helpers are those of the story without faults."""
+"""Lets the stories import the helpers of the story without faults, and what these share with other scenarios."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "nfs_migration" / "tests"))
+MOLECULE = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(MOLECULE / "nfs_migration" / "tests"), str(MOLECULE / "shared")]

@@ -8,7 +8,8 @@ import signal
 import time
 
 import pytest
-from nfs_story import HOLDER, TOP, WRITER, Run, hosts, lab, play, refused, served_by, source, verdict, writes_on
+from migration_story import Run, lab, play, verdict
+from nfs_story import HOLDER, TOP, WRITER, hosts, refused, served_by, source, writes_on
 
 
 @pytest.fixture(name="everybody", scope="module")

@@ -4,17 +4,8 @@
 import sys
 
 import pytest
-from nfs_story import (
-    CLIENTS,
-    JOURNAL,
-    ROOT,
-    Run,
-    hosts,
-    locks_are_honoured,
-    play,
-    served_by,
-    verdict,
-)
+from migration_story import ROOT, STATE, Run, play, verdict
+from nfs_story import CLIENTS, hosts, locks_are_honoured, served_by
 
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 from ansible_collections.seamless.migration.plugins.module_utils import journal, journal_schema  # noqa: E402
@@ -78,5 +69,5 @@ def test_the_way_back_loses_nothing_either(everybody, tmp_path):
 
 
 def test_every_event_fits_the_schema():
-    events = list(journal.Journal.of(str(JOURNAL.parent), "nfs").read())
+    events = list(journal.Journal.of(str(STATE), "nfs").read())
     assert [problem for problem in map(journal_schema.problems, events) if problem] == []
