@@ -14,22 +14,13 @@ author:
 description:
   - Turns C(migration_nfs) into the exports of one side, as the role P(seamless.migration.nfs_server#role) takes them.
 positional: trees, side
+extends_documentation_fragment:
+  - seamless.migration.storage_filters
+  - seamless.migration.storage_filters.side
 options:
   _input:
     description: The input C(migration_nfs).
     type: dict
-    required: true
-  trees:
-    description: The trees that move, each with C(name), C(source) and C(target).
-    type: list
-    elements: dict
-    required: true
-  side:
-    description: Which server exports.
-    type: str
-    choices:
-      - source
-      - target
     required: true
   clients:
     description: Who may mount where an export does not say so.

@@ -15,6 +15,8 @@ description:
   - Takes what M(seamless.migration.nfs_info) returned on both servers and decides each gate of the preflight.
   - With O(ready) it decides only whether the server of that side can take over.
 positional: target, trees, nfs
+extends_documentation_fragment:
+  - seamless.migration.storage_filters
 options:
   _input:
     description: Result of M(seamless.migration.nfs_info) on the source.
@@ -23,11 +25,6 @@ options:
   target:
     description: Result of M(seamless.migration.nfs_info) on the target.
     type: dict
-    required: true
-  trees:
-    description: The trees that move, each with C(name), C(source) and C(target).
-    type: list
-    elements: dict
     required: true
   nfs:
     description: The input C(migration_nfs).

@@ -14,23 +14,14 @@ author:
 description:
   - Completes the mounts of a client with server and export, as M(seamless.migration.nfs_mount) takes them.
 positional: trees, side, server
+extends_documentation_fragment:
+  - seamless.migration.storage_filters
+  - seamless.migration.storage_filters.side
 options:
   _input:
     description: The mounts of the client, C(migration_nfs_mounts) or C(migration_nfs.mounts).
     type: list
     elements: dict
-    required: true
-  trees:
-    description: The trees that move, each with C(name), C(source) and C(target).
-    type: list
-    elements: dict
-    required: true
-  side:
-    description: Which server serves.
-    type: str
-    choices:
-      - source
-      - target
     required: true
   server:
     description: Name or address of that server, as the client reaches it.

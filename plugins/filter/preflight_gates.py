@@ -14,6 +14,8 @@ author:
 description:
   - Takes what M(seamless.migration.storage_info) returned on source and target and decides each gate of the preflight.
 positional: target, trees
+extends_documentation_fragment:
+  - seamless.migration.storage_filters
 options:
   _input:
     description: Result of M(seamless.migration.storage_info) on the source.
@@ -22,11 +24,6 @@ options:
   target:
     description: Result of M(seamless.migration.storage_info) on the target.
     type: dict
-    required: true
-  trees:
-    description: The trees that move, each with C(name), C(source) and C(target).
-    type: list
-    elements: dict
     required: true
   writers:
     description: Systemd units that must exist on both hosts.
