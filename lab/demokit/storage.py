@@ -4,33 +4,27 @@
 One half has its users on an upload service, the other one (nfs.py) has clients that mount the server.
 """
 
-import secrets
-import time
-
-from . import nfs
-from .common import Plays, fresh_state, lab, papers, table, verdict, write_inputs
+from . import nfs, storage_move
+from .common import Plays, lab, papers, table, write_inputs
 
 LAB = "demo"
 STATE = "state"
-STEPS = ("preflight", "prepare", "copy", "sync", "verify")
+SERVERS = ("files_old", "files_new")
 NUMBERS = ("files", "bytes", "acknowledged", "lost", "different", "extra")
 
 
 def inputs():
-    """The variables of the migration, as a user would have them in the inventory's group_vars."""
-    return {
-        "migration_name": "demo",
-        "migration_state_dir": str(fresh_state(STATE)),
-        "migration_trees": [{"name": "data", "source": "/srv/files", "target": "/srv/files"}],
-        "migration_rsync_secret": secrets.token_urlsafe(24),
-        "migration_writers": ["upload.service"],
-        "migration_service_name": "files.lab",
-        "migration_batch_jobs": [
+    """The variables of the migration."""
+    return storage_move.inputs(
+        STATE,
+        migration_writers=["upload.service"],
+        migration_service_name="files.lab",
+        migration_batch_jobs=[
             {"kind": "cron", "user": "files", "match": "lab-expire"},
             {"kind": "cron.d", "name": "lab-backup"},
             {"kind": "periodic", "period": "hourly", "name": "lab-prune"},
         ],
-    }
+    )
 
 
 def run(size, pause):
@@ -46,16 +40,7 @@ def run(size, pause):
     lab("writers", "start", "--name", LAB)
     plays = Plays(LAB, write_inputs("vars.json", inputs()))
     plays.run("plan")
-    for name in STEPS:
-        plays.run("storage_" + name)
-    plays.run("storage_cutover")
-    time.sleep(pause)
-    there = verdict(LAB, "files_new")
-    time.sleep(pause)
-    plays.run("storage_rollback")
-    time.sleep(pause)
-    back = verdict(LAB, "files_old")
-    plays.run("report")
+    there, back = storage_move.there_and_back(plays, LAB, SERVERS, pause)
     lab("writers", "stop", "--name", LAB)
     numbers = summary(there, back, plays.seconds)
     numbers.update(nfs.run(size, pause))
@@ -63,10 +48,9 @@ def run(size, pause):
 
 
 def summary(there, back, seconds):
-    """Numbers of this part from the verdicts after cutover and rollback; the worse of both where they differ."""
-    counted = {name: max(there[name], back[name]) for name in NUMBERS}
-    counted["window_s"] = round(there["windows"][0]["longest_s"], 3)
-    counted["rollback_window_s"] = round(back["windows"][-1]["longest_s"], 3)
+    """Numbers of this half from the verdicts after cutover and rollback."""
+    counted = storage_move.worst(there, back, NUMBERS)
+    counted["window_s"], counted["rollback_window_s"] = storage_move.windows(there, back)
     counted["playbook_s"] = {name.rpartition("storage_")[2]: value for name, value in seconds.items()}
     return counted
 
