@@ -15,6 +15,7 @@ COMMANDS = {
         "enable": (("systemctl", "enable", "--", "{0}"),),
         "disable": (("systemctl", "disable", "--", "{0}"),),
         "running": (("systemctl", "is-active", "--quiet", "--", "{0}"),),
+        "look": (("systemctl", "show", "-p", "LoadState,ActiveState", "--", "{0}"),),
         "enabled": (("systemctl", "is-enabled", "--quiet", "--", "{0}"),),
     },
     "sysv": {
@@ -28,6 +29,10 @@ COMMANDS = {
 }
 # Where the links stand that start a service of SysV: Debian, EL.
 _LINKS = ("/etc/rc2.d", "/etc/rc3.d", "/etc/rc.d/rc3.d")
+
+_SCRIPTS = ("/etc/init.d", "/etc/rc.d/init.d")
+# States of systemd in which a service is there, or comes or goes by itself (auto-restart is activating).
+_UP = ("active", "reloading", "refreshing", "activating", "deactivating")
 
 
 class ServiceError(Exception):
@@ -69,13 +74,31 @@ class Services:
         """Whether the service runs."""
         return self._run(self._argv("running", name), ok=None).rc == 0
 
-    def exists(self, name):
-        """Whether the host has such a service."""
-        if self.init == "systemd":
-            argv = [self._which("systemctl") or "systemctl", "show", "-p", "LoadState", "--", name]
-            return "not-found" not in self._run(argv, ok=None).stdout
-        folders = ("/etc/init.d", "/etc/rc.d/init.d")
-        return any(os.path.exists(os.path.join(self._root + folder, name)) for folder in folders)
+    def look(self, names):
+        """Which of these services there are and run, with one question where the init system can answer it.
+
+        Returns dict name -> "runs", "rests" or "unknown".
+        """
+        if self.init != "systemd":
+            return {name: self._look_sysv(name) for name in names}
+        if not names:
+            return {}
+        argv = self._argv("look", names[0]) + [self._argv("look", name)[-1] for name in names[1:]]
+        blocks = self._run(argv, ok=None).stdout.strip().split("\n\n")
+        if len(blocks) != len(names):
+            raise ServiceError("systemctl show tells of %d of %d services" % (len(blocks), len(names)))
+        found = {}
+        for name, block in zip(names, blocks):
+            words = dict(line.partition("=")[::2] for line in block.splitlines())
+            up = words.get("ActiveState") in _UP
+            found[name] = "unknown" if words.get("LoadState") == "not-found" else "runs" if up else "rests"
+        return found
+
+    def _look_sysv(self, name):
+        argv = self._argv("running", name)  # refuses what is no name
+        if not any(os.path.exists(os.path.join(self._root + folder, name)) for folder in _SCRIPTS):
+            return "unknown"
+        return "runs" if self._run(argv, ok=None).rc == 0 else "rests"
 
     def enabled(self, name):
         """Whether the service starts at boot."""

@@ -49,6 +49,7 @@ class Memory:
         self.file = os.path.join(root + STATE_FOLDER, name)
         content = files.read(self.file)
         self.kept = json.loads(files.text(content)) if content else {}
+        self.armed = self.kept.get("armed", False)  # whether a dead-man was armed that starts the units
 
     @property
     def units(self):
@@ -75,6 +76,7 @@ class Memory:
             "options": plan.options,
             "in_fstab": plan.line is not None,
             "since": self.since or time.time(),
+            "armed": self.armed,
         }
         files.write(self.file, files.data(json.dumps(self.kept)), mode=0o600)
 

@@ -91,6 +91,17 @@ class Host:
         if self.services.init == "systemd":
             command.run([command.which("systemctl"), "daemon-reload"], timeout=60)
 
+    def seen_by_init(self, point, source):
+        """Whether a unit that needs the mount would find it: systemd has seen that source mounted there.
+
+        Else it would mount what the line in fstab said before.
+        """
+        if self.services.init != "systemd":
+            return True
+        words = [command.which("systemctl"), "show", "-p", "ActiveState,What", "--", point]
+        told = command.run(words, timeout=15, ok=None).stdout.splitlines()
+        return "ActiveState=active" in told and "What=" + source in told
+
     def make_folder(self, path):
         os.makedirs(path, 0o755)
 
@@ -139,20 +150,22 @@ class Switch:
         if action in ("switch", "mount", "rehearse"):
             self._reach()
         if action in LEAVING:
-            self._refuse_unknown_units()
+            known = self.host.services.look(self.params["stop_units"])
+            self._refuse_unknown_units(known)
             if self.plan.current is not None:
                 self.users = self.host.holders(self.plan.current, self.params["check_timeout"])
                 self._refuse_users(self._strangers())
-            self._running = [unit for unit in self.params["stop_units"] if self.host.services.running(unit)]
+            self._running = [unit for unit in self.params["stop_units"] if known[unit] == "runs"]
         if self.plan.current is not None and action in ("switch", "unmount", "rehearse"):
             self.how = self._way_out()
         if action == "rehearse" or (action == "switch" and self.params["rehearse"]):
             self._rehearse()
 
-    def _refuse_unknown_units(self):
+    @staticmethod
+    def _refuse_unknown_units(known):
         """A name that is no unit would be a user that nobody stops."""
-        for unit in self.params["stop_units"]:
-            if not self.host.services.exists(unit):
+        for unit in known:
+            if known[unit] == "unknown":
                 raise NfsError("%s is no service of this host. Correct stop_units" % unit)
 
     def _during(self):
@@ -163,6 +176,7 @@ class Switch:
         if action == "rehearse":
             return
         if action in ("switch", "unmount"):
+            self._disarm()
             self._stop()
             self._unmount()
         if self.plan.fstab_differs:
@@ -173,12 +187,32 @@ class Switch:
             self._check()
 
     def _after(self):
+        """Start what was stopped. That comes before systemd reads fstab again, which can take seconds."""
         self._undo = []
-        if self.plan.fstab_differs:
-            try:
-                self.host.reload_units()
-            except FAILURES as error:
-                self.warnings.append("systemd could not be told of the new %s: %s." % (FSTAB, error))
+        late = self.plan.fstab_differs
+        if late and not (self.stopped and self._seen()):
+            late = self._reload()
+        try:
+            self._let_go_on()
+        finally:
+            if late:
+                self._reload()
+
+    def _seen(self):
+        try:
+            return self.host.seen_by_init(self.plan.path, self.plan.source)
+        except FAILURES:
+            return False
+
+    def _reload(self):
+        """Returns whether it is still to be done, which it is not."""
+        try:
+            self.host.reload_units()
+        except FAILURES as error:
+            self.warnings.append("systemd could not be told of the new %s: %s." % (FSTAB, error))
+        return False
+
+    def _let_go_on(self):
         if self.plan.action in ("hold", "rehearse"):
             return
         if self.plan.state == "unmounted":
@@ -197,15 +231,23 @@ class Switch:
     def _hold(self):
         """Stop who writes; the mount stays. The dead-man stands before the first of them stops."""
         units = [unit for unit in self.memory.units if unit not in self._running] + self._running
+        arms = bool(self.params["deadman"] and units) and self.host.services.init == "systemd"
+        if arms:
+            self.memory.armed = True
         self.memory.keep(self.plan, units)
-        if self.params["deadman"] and units:
-            if self.host.services.init != "systemd":
-                self.warnings.append("Without systemd nothing starts %s again but the next run." % ", ".join(units))
-            else:
-                self.host.arm(self._deadman, units, self.params["deadman"])
+        if arms:
+            self.host.arm(self._deadman, units, self.params["deadman"])
+        elif self.params["deadman"] and units:
+            self.warnings.append("Without systemd nothing starts %s again but the next run." % ", ".join(units))
         self._stop()
         if self.plan.current is not None:
             self._refuse_users(self._left_users())
+
+    def _disarm(self):
+        """Nothing may start units while the path is not mounted. From here on only this run, or the next, does."""
+        if self.memory.armed:
+            self.host.disarm(self._deadman)
+            self.memory.armed = False
 
     @property
     def _deadman(self):
@@ -289,8 +331,10 @@ class Switch:
     def _left_users(self):
         """Who is still there after the units ended, processes ended where that was asked for."""
         end = time.monotonic() + self.params["unmount_timeout"]
+        left = self.users
         for number in (15, 9):
-            left = self.host.holders(self.plan.current, self.params["check_timeout"])
+            if self._running or number == 9:  # else nothing has changed since the look before
+                left = self.host.holders(self.plan.current, self.params["check_timeout"])
             if not left or not self.params["end_processes"]:
                 break
             pids = sorted({user.pid for user in left})
@@ -380,8 +424,7 @@ class Switch:
         """Start what was stopped, last stopped first. Raises ServiceError for the first that does not."""
         failed = None
         self.stopped = self.stopped or self.memory.units
-        if self.stopped and self.host.services.init == "systemd":
-            self.host.disarm(self._deadman)
+        self._disarm()
         for unit in reversed(self.stopped):
             try:
                 self.host.services.start(unit)

@@ -5,8 +5,9 @@ from ansible_collections.seamless.migration.plugins.module_utils.host.services i
 
 
 class Programs:
-    def __init__(self, *names, rc=0):
+    def __init__(self, *names, rc=0, says=""):
         self.names = names
+        self.says = says
         self.rc = rc
         self.calls = []
 
@@ -17,7 +18,7 @@ class Programs:
         self.calls.append(argv)
         if ok is not None and self.rc not in ok:
             raise CommandError("it broke")
-        return Result(argv, self.rc, "", "")
+        return Result(argv, self.rc, self.says, "")
 
 
 @pytest.fixture
@@ -62,6 +63,30 @@ def test_sysv_links_tell_what_starts_at_boot(tmp_path):
     assert one.enabled("nfs")
     assert not one.enabled("lsyncd")
     assert not one.enabled("fs")
+
+
+def test_systemd_is_asked_once_for_all_services(systemd):
+    said = "\n\n".join(
+        "LoadState=%s\nActiveState=%s" % pair
+        for pair in (("loaded", "active"), ("loaded", "failed"), ("not-found", "inactive"), ("loaded", "activating"))
+    )
+    programs = Programs("systemctl", says=said + "\n")
+    found = services(programs, systemd).look(["app", "bad", "none", "again"])
+    assert found == {"app": "runs", "bad": "rests", "none": "unknown", "again": "runs"}
+    assert [call[-5:] for call in programs.calls] == [["--", "app", "bad", "none", "again"]]
+    with pytest.raises(ServiceError, match="tells of 4 of 1"):
+        services(programs, systemd).look(["app"])
+    assert services(Programs("systemctl"), systemd).look([]) == {}
+    with pytest.raises(ServiceError, match="is no name"):
+        services(programs, systemd).look(["app", "/srv"])
+
+
+def test_sysv_scripts_are_looked_at_one_by_one(tmp_path):
+    (tmp_path / "etc/init.d").mkdir(parents=True)
+    (tmp_path / "etc/init.d/app").touch()
+    for rc, state in ((0, "runs"), (3, "rests")):
+        one = services(Programs("service", rc=rc), str(tmp_path))
+        assert one.look(["app", "none"]) == {"app": state, "none": "unknown"}
 
 
 def test_a_service_that_does_not_start_is_told_with_its_cause(systemd):

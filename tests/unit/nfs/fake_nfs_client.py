@@ -22,11 +22,8 @@ class FakeServices:
         self.up = {unit: True for unit in units}
         self.broken = set()
 
-    def running(self, unit):
-        return self.up.get(unit, False)
-
-    def exists(self, unit):
-        return unit in self.up
+    def look(self, units):
+        return {unit: {True: "runs", False: "rests"}.get(self.up.get(unit), "unknown") for unit in units}
 
     def stop(self, unit, timeout=120):
         self.log.append("stop " + unit)
@@ -58,6 +55,7 @@ class FakeClient:
         self.in_grace = set()
         self.busy = []
         self.armed = {}
+        self.blind = False
         self.stubborn = False
         self.dies_at = None
         self.stuck = False
@@ -176,6 +174,9 @@ class FakeClient:
 
     def disarm(self, name):
         self.armed.pop(name, None)
+
+    def seen_by_init(self, point, source):
+        return not self.blind and self.sources().get(point) == source
 
     def reload_units(self):
         self.log.append("daemon-reload")

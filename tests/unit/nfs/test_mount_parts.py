@@ -29,8 +29,13 @@ time.sleep(600)
 """
 
 
+# A number that no machine has: processes in other mount namespaces are found by it.
+DEVICE = "4095:1048575"
+
+
 def mount_of(path):
-    return mounts.Mount("1 0 0:99 / %s rw - nfs4 old:/x rw,vers=4.2,addr=10.0.0.1" % str(path).replace(" ", "\\040"))
+    place = str(path).replace(" ", "\\040")
+    return mounts.Mount("1 0 %s / %s rw - nfs4 old:/x rw,vers=4.2,addr=10.0.0.1" % (DEVICE, place))
 
 
 @pytest.fixture
@@ -85,8 +90,8 @@ def test_a_process_of_another_namespace_is_found_by_the_file_system(tmp_path):
     for name, link in (("self", "mnt:[1]"), ("8", "mnt:[2]")):
         (proc / name / "ns").mkdir(parents=True)
         os.symlink(link, str(proc / name / "ns/mnt"))
-    (proc / "self/mountinfo").write_text("1 0 0:99 / /m rw - nfs4 old:/x rw\n")
-    (proc / "8/mountinfo").write_text("5 0 0:99 / /inside rw - nfs4 old:/x rw\n")
+    (proc / "self/mountinfo").write_text("1 0 %s / /m rw - nfs4 old:/x rw\n" % DEVICE)
+    (proc / "8/mountinfo").write_text("5 0 %s / /inside rw - nfs4 old:/x rw\n" % DEVICE)
     (proc / "8/fd").mkdir()
     os.symlink("/inside/file", str(proc / "8/fd/3"))
     assert [holder.path for holder in holders.find(mount_of("/m"), proc=str(proc))] == ["/inside/file"]

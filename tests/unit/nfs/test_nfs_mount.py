@@ -4,6 +4,7 @@ import os
 
 import pytest
 import yaml
+from ansible_collections.seamless.migration.plugins.module_utils.host.services import ServiceError
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import mount_plan, mounts
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_switch import Switch
@@ -72,8 +73,8 @@ def test_the_server_is_switched_in_one_go_and_the_line_in_fstab_is_edited_in_pla
         "unmount /mnt/files",
         "mount new:/srv/files",
         "canary /mnt/files/tmp nobody",
-        "daemon-reload",
         "start app.service",
+        "daemon-reload",
     ]
     assert client.host.fstab() == FSTAB.replace("old:", "new:")
     result = switch.result()
@@ -83,6 +84,23 @@ def test_the_server_is_switched_in_one_go_and_the_line_in_fstab_is_edited_in_pla
     assert result["checks"]["canary"] == ["write", "lock", "read", "remove"]
     assert result["window_s"] >= 0
     json.dumps(result)
+
+
+def test_systemd_reads_fstab_first_where_it_has_not_seen_the_new_mount(client):
+    client.host.blind = True
+    client.settle(stop_units=["app.service"])
+    assert client.host.log[-2:] == ["daemon-reload", "start app.service"]
+    assert client.host.log.count("daemon-reload") == 1
+
+
+def test_systemd_reads_fstab_too_when_a_unit_does_not_start(client):
+    def fails(unit):
+        raise ServiceError("Failed to start " + unit)
+
+    client.host.services.start = fails
+    with pytest.raises(NfsError, match="Failed to start app.service"):
+        client.switch(stop_units=["app.service"])
+    assert client.host.log[-1] == "daemon-reload"
 
 
 def test_options_that_nobody_knows_stay_in_fstab_and_reach_the_mount(client):
@@ -503,6 +521,17 @@ def test_held_units_are_stopped_with_a_deadman_and_started_by_the_switch(client)
     assert client.host.armed == {}
     assert client.host.sources() == {POINT: "new:/srv/files"}
     assert switch.result()["stopped_s"] > 0
+
+
+def test_no_deadman_is_left_that_would_start_units_while_nothing_is_mounted(client):
+    client.switch(state="held", stop_units=["app.service"], deadman=90)
+    client.host.dies_at = "mount new:/srv/files"
+    with pytest.raises(KeyboardInterrupt):
+        client.switch(stop_units=["app.service"], rehearse=False)
+    assert client.host.armed == {} and client.host.sources() == {}
+    client.host.dies_at = None
+    client.settle(stop_units=["app.service"], rehearse=False)
+    assert client.host.services.up == {"app.service": True}
 
 
 @pytest.mark.parametrize("changes", [{"state": "mounted", "server": "old"}, {"state": "resumed", "server": None}])
