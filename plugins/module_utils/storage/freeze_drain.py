@@ -8,6 +8,7 @@ nothing.
 """
 
 import os
+import signal
 import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_transfer
@@ -19,6 +20,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 
 POLL = 0.03
 ROUNDS = 5
+STALL_S = 5.0  # after which a transfer that moves nothing is ended
+STALL_LOOK_S = 0.5
 
 
 def descendants(pid):
@@ -113,6 +116,60 @@ def _older_transfers(pids, born):
     return older
 
 
+def _moved(pid):
+    """Bytes that a process has read and written (proc(5)), or None when it is no rsync or has ended."""
+    try:
+        with open("/proc/%d/comm" % pid) as stream:
+            if stream.read().strip() != "rsync":
+                return None
+        with open("/proc/%d/io" % pid) as stream:
+            words = dict(line.split(": ") for line in stream.read().splitlines())
+        return int(words["rchar"]) + int(words["wchar"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+class Stalls:
+    """Ends a transfer of live sync that stands still, so that live sync tries it again.
+
+    The processes of rsync 3.5.0 have been seen to wait for each other for ever on a tree that changes, with hard links.
+    The guard ends them too, but after minutes, which nobody waits here. What is ended stays noted in the guard's lists.
+    pids: of the live syncs.
+    """
+
+    def __init__(self, pids):
+        self._pids = pids
+        self._seen = {}
+        self._looked = 0.0
+        self._patience = STALL_S
+        self.ended = []
+
+    def look(self):
+        now = time.monotonic()
+        if now - self._looked < STALL_LOOK_S:
+            return
+        self._looked = now
+        seen = {}
+        for pid in {child for parent in self._pids for child in descendants(parent)}:
+            moved = _moved(pid)
+            if moved is None:
+                continue
+            before, since = self._seen.get(pid, (None, now))
+            # They keep each other company by a few bytes now and then.
+            seen[pid] = (before, since) if before is not None and moved - before <= 1024 else (moved, now)
+            if now - seen[pid][1] > self._patience:
+                self._end(pid)
+        self._seen = seen
+
+    def _end(self, pid):
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        self.ended.append(pid)
+        self._patience *= 2  # who is only slow gets further each time
+
+
 def wait_for(canaries, timeout, alive):
     """Wait until all canaries are on the other side. alive: callable that raises when live sync has died.
 
@@ -149,13 +206,19 @@ def drain(trees, doors, pids, timeout, *, alive, note):
     Returns number of rounds. Raises FreezeError.
     """
     end = time.monotonic() + timeout
+    stalls = Stalls(pids)
+
+    def look():
+        alive()
+        stalls.look()
+
     for number in range(1, ROUNDS + 1):
         canaries = [Canary(tree, doors[tree["name"]]) for tree in trees]
         note([(canary.tree["name"], canary.name) for canary in canaries])
         try:
             for canary in canaries:
                 canary.put()
-            wait_for(canaries, max(0.1, end - time.monotonic()), alive)
+            wait_for(canaries, max(0.1, end - time.monotonic()), look)
         finally:
             for canary in canaries:
                 canary.remove()
@@ -168,6 +231,7 @@ def drain(trees, doors, pids, timeout, *, alive, note):
                     "transfers that began before the freeze (pids %s) are still at work after %.1f s"
                     % (", ".join(str(pid) for pid in _still(busy)), timeout)
                 )
+            stalls.look()
             time.sleep(POLL)
     return ROUNDS
 
