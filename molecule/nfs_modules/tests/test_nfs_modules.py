@@ -16,6 +16,8 @@ LAB = [str(CHECKOUT / "lab/lab")]
 NAME = os.environ.get("LAB_NAME", "mol-nfs_modules")
 CLIENTS = ("nfs_client1", "nfs_client2")
 UNITS = ["app-writer.service", "app-holder.service"]
+# rpc.nfsd gives it to the kernel, for version 4 and for lockd.
+LONG_GRACE = "printf '[nfsd]\\ngrace-time=240\\n' > /etc/nfs.conf.d/zz-long.conf"
 LINE = "%s:/srv/files\t/mnt/files  nfs\t%s,hard,x-nobody-knows=1,noauto  0 0   # web files\n"
 
 
@@ -185,11 +187,9 @@ def test_a_server_without_an_open_port_is_found_before_anything_is_touched(hosts
 
 def test_a_grace_period_that_is_not_over_puts_all_back(hosts, module):
     client, new = hosts["nfs_client1"], hosts["nfs_new"]
-    new.check_output("echo 240 > /proc/sys/fs/nfs/nlm_grace_period")
-    new.check_output("systemctl start nfs-server")
+    new.check_output(LONG_GRACE + "; systemctl start nfs-server")
     result = switch(module, "nfs_client1", "nfs-new", check_timeout=8)
-    new.check_output("echo 0 > /proc/sys/fs/nfs/nlm_grace_period")
-    new.check_output("echo Y > /proc/fs/lockd/nlm_end_grace")
+    new.check_output("rm /etc/nfs.conf.d/zz-long.conf; echo Y > /proc/fs/lockd/nlm_end_grace")
     assert "grace period" in result["msg"]
     assert "Everything was put back" in result["msg"]
     assert source(client) == "nfs-old:/srv/files"
@@ -266,7 +266,10 @@ def test_a_switch_whose_controller_and_process_are_killed_is_finished_by_the_nex
     options = dict(path="/mnt/files", server="nfs-old", export="/srv/files", state="switched", stop_units=UNITS,
                    canary_user="files", canary_folder="work", unmount_timeout=90, mount_timeout=90)  # fmt: skip
     argv = ["ansible", "nfs_client1", "-i", inventory, "-m", "seamless.migration.nfs_mount", "-a", json.dumps(options)]
-    controller = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Without pipelining the process on the client has the name of the module, by which it can be killed.
+    environment = dict(os.environ, ANSIBLE_PIPELINING="false")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    controller = subprocess.Popen(argv, env=environment, **quiet)
     try:
         for _unused in range(200):
             if client.run(in_the_middle).rc == 0:
@@ -278,7 +281,8 @@ def test_a_switch_whose_controller_and_process_are_killed_is_finished_by_the_nex
     finally:
         os.killpg(controller.pid, signal.SIGKILL)
         controller.wait()
-    client.run("pkill -KILL -f '[A]nsiballZ_nfs_mount'; pkill -KILL -f 'mount[.]nfs '; pkill -KILL -f '^/bin/sleep 60'")
+    client.check_output("pkill -KILL -f '[A]nsiballZ_nfs_mount'")
+    client.run("pkill -KILL -f 'mount[.]nfs '; pkill -KILL -f '^/bin/sleep 60'")
     if moment == "stop":
         client.check_output("rm -r /etc/systemd/system/app-holder.service.d; systemctl daemon-reload")
         assert source(client) == "nfs-new:/srv/files"
