@@ -159,7 +159,6 @@ UNPROVEN = {
         "nfs_faults",
         "nfs_losses",
         "nfs_migration",
-        "nfs_modules",
         "storage_faults",
         "storage_workers",
     )
