@@ -3,6 +3,7 @@
 
 import os
 import re
+import tempfile
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import command
 
@@ -16,6 +17,9 @@ SINCE = {
 BROKEN = {
     "delete_missing_args": ((3, 4, 3),),   # RsyncProject/rsync#910, mended in 3.4.4
 }
+# How an rsync ends that was given an option that the other side does not know: a daemon before 3.1.3 closes the
+# connection, and over SSH it is a syntax error or a protocol that ends early.
+NOT_UNDERSTOOD = (1, 2, 4, 10, 12)
 # Files of the migration itself, in the root of a tree: never copied, never deleted.
 OURS = "/.seamless-*"
 
@@ -30,15 +34,17 @@ class RsyncError(Exception):
 
 
 class Rsync:
-    """An rsync program. path: str; version: tuple of int."""
+    """An rsync program. path: str; version: tuple of int; lacking: features that the other side does not have."""
 
-    def __init__(self, path, version):
+    def __init__(self, path, version, lacking=()):
         self.path = path
         self.version = version
+        self.lacking = frozenset(lacking)
 
     def can(self, feature):
-        """Whether this version has the feature of the table SINCE, unbroken."""
-        return self.version >= SINCE[feature] and self.version not in BROKEN.get(feature, ())
+        """Whether this version has the feature of the table SINCE, unbroken, and the other side takes it."""
+        return (self.version >= SINCE[feature] and self.version not in BROKEN.get(feature, ())
+                and feature not in self.lacking)
 
 
 def find(path=None):
@@ -144,3 +150,26 @@ def read_sentinel(src, sentinel):
         raise RsyncError("Failed to copy %s: its sentinel %s is missing, so this may not be the tree that is meant (not"
                          " mounted?). Mount it, or write the sentinel; nothing was changed on the target."
                          % (src, sentinel))
+
+
+def suited(rsync, dest, options):
+    """rsync with what the one behind dest can do as well, which may be older. options: Options.
+
+    It is asked with nothing to send, dry. What cannot be asked is told by the run itself. Returns Rsync.
+    """
+    if not dest or is_local(dest) or not rsync.can("modify_window_ns"):
+        return rsync
+    if _asked(rsync, dest, options) not in NOT_UNDERSTOOD:
+        return rsync
+    older = Rsync(rsync.path, rsync.version, ["modify_window_ns"])
+    return older if _asked(older, dest, options) == 0 else rsync
+
+
+def _asked(rsync, dest, options):
+    """Exit status of an rsync that sends an empty directory to dest, dry; None where it gave no answer in time."""
+    with tempfile.TemporaryDirectory(prefix="seamless-ask-") as empty:
+        argv = [rsync.path] + arguments(rsync, options, dest) + ["--dry-run", "--dirs", "--"]
+        try:
+            return command.run(argv + [with_slash(empty), with_slash(dest)], timeout=options.io_timeout, ok=None).rc
+        except command.CommandError:
+            return None

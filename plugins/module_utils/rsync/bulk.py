@@ -133,7 +133,7 @@ class Engine:
         self.spec = dict(DEFAULTS, **job.read("spec"))
         self.options = options_of(self.spec)
         self.patterns = patterns.Patterns(self.spec["exclude"])
-        self.rsync = binary.find(self.spec["rsync_path"])
+        self.rsync = binary.suited(binary.find(self.spec["rsync_path"]), self.spec["dest"], self.options)
         self.control = job.read("control", {})
         self.throttle = throttle.Throttle(self.spec["bwlimit_kib_per_s"])
         self.ahead = None
@@ -773,7 +773,8 @@ def count_source(spec):
 def count_dry(spec):
     """What a full copy would do, without doing it. spec: dict as in DEFAULTS. Returns (numbers as output.parse_stats
     does, list of output.Change, 10,000 at most). Raises RsyncError."""
-    rsync, options = binary.find(spec["rsync_path"]), options_of(spec)
+    options = options_of(spec)
+    rsync = binary.suited(binary.find(spec["rsync_path"]), spec["dest"], options)
     words = binary.arguments(rsync, options, spec["dest"]) + ["-r", "--dry-run", "--stats",
                                                               "--out-format=%s" % output.OUT_FORMAT]
     words += ["--delete", "--force"] if spec["delete"] else []

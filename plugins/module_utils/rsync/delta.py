@@ -283,6 +283,7 @@ def run_delta(src, dest, paths_file, options=None, *, frozen=False, sentinel=".s
     options = options or Options()
     rsync = binary.find(rsync_path)
     _check(src, dest, rsync, options)
+    rsync = binary.suited(rsync, dest, options)
     binary.read_sentinel(src, sentinel)
     extra = ["--stats"]
     extra += ["--out-format=%s" % output.OUT_FORMAT] if itemize or dry_run else []
@@ -344,6 +345,7 @@ def verify_list(src, dest, paths_file, checksum=True, options=None, *, timeout=3
     options = options or Options()
     rsync = binary.find(rsync_path)
     _check(src, dest, rsync, options)
+    rsync = binary.suited(rsync, dest, options)
     binary.read_sentinel(src, None)
     comparing = Options(**dict(vars(options), checksum=checksum))
     extra = ["--dry-run", "--out-format=%s" % output.OUT_FORMAT, "--no-implied-dirs"]

@@ -90,7 +90,7 @@ def whole(tree, seconds, *, max_delete=None, dry_run=False):
     Raises FreezeError.
     """
     try:
-        rsync = binary.find()
+        rsync = binary.suited(binary.find(), tree["dest_url"], options(tree, seconds))
         binary.read_sentinel(tree["path"], tree.get("sentinel") or None)
         argv = [rsync.path] + binary.arguments(rsync, options(tree, seconds), tree["dest_url"])
         argv += ["-r", "--delete-delay", "--force", "--out-format=%s" % output.OUT_FORMAT, "--exclude=%s" % binary.OURS]
@@ -162,7 +162,7 @@ def settle_top(tree, seconds):
     Raises FreezeError.
     """
     try:
-        rsync = binary.find()
+        rsync = binary.suited(binary.find(), tree["dest_url"], options(tree, seconds))
         argv = [rsync.path] + binary.arguments(rsync, options(tree, seconds), tree["dest_url"])
         argv += ["--dirs", "--delete", "--include=/%s*" % PREFIX, "--exclude=/*"]
         argv += ["--", binary.with_slash(tree["path"]), binary.with_slash(tree["dest_url"])]

@@ -31,6 +31,7 @@ _VANISHED = 24
 _CONNECT_TIMEOUT, _SILENCE = 15, 600
 # Since this version rsync can be told to compare times by the nanosecond.
 _NANOSECONDS = (3, 1, 3)
+_EXACT = "--modify-window=-1"
 _VERSION = re.compile(r"version v?(\d+)\.(\d+)\.(\d+)")
 
 
@@ -85,8 +86,7 @@ class Daemon:
     """The tree behind url.
 
     password_file: path for --password-file, or None. folder: for lists and answers. extended: which of "acl" and
-    "xattr" to ask about. timeout: seconds for one question. exact_times: whether this rsync can compare times to the
-    nanosecond.
+    "xattr" to ask about. timeout: seconds for one question.
     """
 
     def __init__(self, url, password_file, folder, extended=("acl", "xattr"), *, timeout=3600):
@@ -98,7 +98,7 @@ class Daemon:
         self._timeout = timeout
         self._asked = ["-nlptgoDH", "--numeric-ids", "-8", "--from0", "--out-format=%i %n"]
         self._asked += (["-A"] if "acl" in extended else []) + (["-X"] if "xattr" in extended else [])
-        self.exact_times = self._version() >= _NANOSECONDS
+        self._exact_times = None
 
     @staticmethod
     def _version():
@@ -116,9 +116,31 @@ class Daemon:
                 "%s cannot be asked: %s. rsyncd_info tells what is wrong with a daemon" % (self._url, _cause(error))
             ) from error
 
+    @property
+    def exact_times(self):
+        """Whether times can be compared to the nanosecond: this rsync can, and the daemon takes the option for it."""
+        if self._exact_times is None:
+            self._exact_times = self._version() >= _NANOSECONDS and self._takes(_EXACT)
+        return self._exact_times
+
+    def _takes(self, option):
+        """False where the daemon answers without the option and not with it, as one does that is too old for it."""
+        for words in ([option], []):
+            try:
+                self._run(["-nd"] + words + self._options + ["--", self._empty(), self._url])
+                return bool(words)
+            except TreeError:
+                continue  # whoever asks next is told what is wrong
+        return True
+
     def fetch(self, name, path):
         """Copy the file `name` (str) from the root of the tree to path. Raises TreeError."""
         self._run(["-W"] + self._options + ["--", self._url + name, path])
+
+    def _empty(self):
+        path = os.path.join(self._folder, "empty", "")
+        os.makedirs(path, 0o700, exist_ok=True)
+        return path
 
     def _listed(self, paths):
         path = os.path.join(self._folder, "ask")
@@ -136,7 +158,7 @@ class Daemon:
         answer = self._run(
             self._asked
             + ["--checksum", "--ignore-missing-args"]
-            + (["--modify-window=-1"] if exact_times and self.exact_times else [])
+            + ([_EXACT] if exact_times and self.exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],
             ok=(0, _VANISHED),
@@ -147,12 +169,10 @@ class Daemon:
 
     def existing(self, paths):
         """Those of the paths (list of bytes) that exist there, as set."""
-        empty = os.path.join(self._folder, "empty")
-        os.makedirs(empty, 0o700, exist_ok=True)
         answer = self._run(
             ["-nlptgoD", "--numeric-ids", "-8", "--from0", "--ignore-missing-args", "--out-format=%i %n"]
             + self._options
-            + ["--files-from=%s" % self._listed(paths), "--", self._url, os.path.join(empty, "")],
+            + ["--files-from=%s" % self._listed(paths), "--", self._url, self._empty()],
             ok=(0, _VANISHED),
         )
         return set(itemized(answer.stdout.encode("utf-8", "surrogateescape"))).intersection(paths)

@@ -204,6 +204,15 @@ def test_a_daemon_gets_everything(tmp_path, src, dest):
         assert not copy.run()["changed"]
 
 
+def test_a_daemon_that_is_too_old_for_exact_times_gets_the_copy(tmp_path, src, dest):
+    dest.mkdir()
+    with Daemon(tmp_path, dest, extra="refuse options = modify-window") as daemon:
+        copy = Copy(tmp_path, src, daemon.url, password_file=daemon.password_file)
+        assert copy.run()["files"] == 300 + len(HOSTILE) + 1
+        assert manifest(src) == manifest(dest)
+        assert not copy.run(check_mode=True)["changed"]
+
+
 def test_check_mode_tells_what_would_be_copied_and_writes_nothing(copy, src, dest):
     answer = copy.run(check_mode=True)
     assert answer["files"] == 300 + len(HOSTILE) + 1 and answer["changed"]

@@ -212,6 +212,21 @@ def test_a_daemon_gets_the_list_and_is_proved_equal(trees, tmp_path):
         assert not delta.verify_list(str(src), daemon.url, listed, options=options)
 
 
+def test_a_daemon_that_is_too_old_for_exact_times_gets_what_was_written_twice_in_a_second(trees, tmp_path):
+    src, dest = trees
+    for root, text, nanoseconds in ((src, "newer", 700), (dest, "older", 300)):
+        (root / "keep").write_text(text)
+        os.utime(str(root / "keep"), ns=(10**18 + nanoseconds, 10**18 + nanoseconds))
+    # It closes the connection on the option, as rsync 3.1.2 does.
+    with Daemon(tmp_path, dest, extra="refuse options = modify-window") as daemon:
+        options = binary.Options(password_file=daemon.password_file)
+        listed = make_list(tmp_path, b"keep")
+        assert [found.path for found in delta.verify_list(str(src), daemon.url, listed, options=options)] == ["keep"]
+        delta.run_delta(str(src), daemon.url, listed, options, frozen=True)
+        assert (dest / "keep").read_text() == "newer"
+        assert not delta.verify_list(str(src), daemon.url, listed, options=options)
+
+
 def test_a_wrong_secret_is_told_as_such(trees, tmp_path):
     src, dest = trees
     with Daemon(tmp_path, dest) as daemon:

@@ -16,6 +16,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.tree.compare im
 from ansible_collections.seamless.migration.plugins.module_utils.tree.errors import TreeError
 from ansible_collections.seamless.migration.plugins.module_utils.tree.manifest import Manifest, Plan, make
 from conftest import HOSTILE
+from loopback_daemon import Daemon
 
 NAME = b"deep/er/new\nline"
 
@@ -303,6 +304,15 @@ def test_the_manifest_in_the_root_is_fetched_through_the_daemon(trees, daemon):
     more["dest_manifest"] = ".seamless-manifest-y"
     with pytest.raises(TreeError, match="cannot be asked"):
         job(trees, "full", **more).run()
+
+
+def test_a_daemon_that_is_too_old_for_exact_times_is_asked_without(trees, tmp_path):
+    flip_a_byte(trees.at(b"one"))
+    folder = tmp_path / "old"
+    folder.mkdir()
+    with Daemon(folder, trees.dest, extra="refuse options = modify-window") as old:
+        more = {"dest": old.url, "password_file": old.password_file, "plan": {"files_from": trees.list(b"one")}}
+        assert found(job(trees, "touched", **more).run(), b"one") == [("different", {"content"})]
 
 
 def test_a_wrong_password_is_told(trees, daemon):
