@@ -13,7 +13,8 @@ class Replay:
     """The rows that one writer's acknowledged commits make.
 
     ``entries`` maps a row's name to what is expected in it, ``either`` to a list of what is accepted (None: no row).
-    ``events`` has (began, ended, server, done) of each try that a server answered.
+    ``events`` has (began, ended, server, done) of each try. One whose connection broke counts as not done: it says
+    nothing of the server, and the writer goes to another one without having been refused.
     """
 
     def __init__(self, name):
@@ -59,6 +60,7 @@ class Replay:
 
     def _take_unknown(self, record):
         self._accept_either(self._open.pop(record["seq"]))
+        self.events.append((record["began"], record["at"], record["server"], False))
 
     def apply(self, changes, new_id=None):
         """Make the expected rows what the changes say: [table, key without the writer, row or None]."""
@@ -138,7 +140,7 @@ class Run:
 
 
 def runs(events):
-    """The runs of every server; a refusal ends one.
+    """The runs of every server; a refusal ends one, and so does a connection that broke.
 
     A try that was under way at a refusal may have been done before it, though its answer came later: it is a run of
     one, and says nothing of the time after.

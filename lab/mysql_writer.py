@@ -168,7 +168,8 @@ class Writer:
                 new_id, complete = attempt(self.servers.link(server), statements)
             except Unknown as error:
                 self.servers.drop(server)
-                self.log.write(event="unknown", seq=self.seq, server=server, at=time.time(), why=str(error)[:200])
+                times = {"began": began, "at": time.time()}
+                self.log.write(event="unknown", seq=self.seq, server=server, **times, why=str(error)[:200])
                 self.servers.next()
                 return False
             except (Refused, pymysql.MySQLError, OSError) as error:

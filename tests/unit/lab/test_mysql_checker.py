@@ -34,8 +34,8 @@ class Log:
         self._add(event="refused", seq=self.seq, server=server, began=self.now)
         return self
 
-    def unknown(self):
-        self._add(event="unknown", seq=self.seq, server="old")
+    def unknown(self, server="old"):
+        self._add(event="unknown", seq=self.seq, server=server, began=self.now)
         return self
 
     def order(self, ref, server="old", new_id=None, **columns):
@@ -188,6 +188,16 @@ def test_writers_that_write_on_both_servers_at_once_are_told_although_no_row_is_
     assert not found["ok"]
     assert (found["lost"], found["different"]) == (0, 0)
     assert found["both_writable"][0]["servers"] == ["new", "old"]
+
+
+def test_writers_whose_connections_were_ended_at_the_fence_have_not_gone_on_writing_there():
+    # Nobody is refused: what each asked for has an unknown outcome, and it goes to the other server, and later back.
+    log = Log().order(1).order(2).sent(("orders", [3], ORDER)).unknown()
+    log.order(4, "new").order(5, "new").sent(("orders", [6], ORDER)).unknown("new")
+    log.order(7).order(8)
+    found = judged(log, [order(ref) for ref in (1, 2, 4, 5, 7, 8)])
+    assert found["both_writable"] == []
+    assert found["ok"]
 
 
 def took(server, began, ended):

@@ -112,6 +112,7 @@ def test_an_unknown_outcome_is_not_repeated_and_its_row_is_left_alone(setting):
     writer.insert()
     assert link.seen[-1] == "QUIT"
     assert [event["event"] for event in events()] == ["sent", "unknown"]
+    assert events()[-1]["began"] <= events()[-1]["at"]
     assert writer.orders == {}
     assert "old" not in servers._links
 
