@@ -158,7 +158,6 @@ UNPROVEN = {
     for name in (
         "nfs_faults",
         "nfs_losses",
-        "nfs_migration",
         "storage_faults",
         "storage_workers",
     )
