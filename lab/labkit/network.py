@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One private network for each lab, cut out of 10.77.0.0/16."""
 
+import hashlib
 import ipaddress
 import json
 import shlex
@@ -37,6 +38,8 @@ def create(name):
     with machine_lock("network"):
         if podman("network", "exists", network, check=False).returncode == 0:
             return podman_json("network", "inspect", network)[0]["subnets"][0]["subnet"]
+        # What an earlier lab of this name left, with another subnet, would hide its hosts' addresses from each other.
+        _drop_chains("nat", _chain(network))
         taken = _taken()
         for subnet in RANGE.subnets(new_prefix=24):
             if not any(subnet.overlaps(other) for other in taken):
@@ -61,16 +64,24 @@ def remove_leftovers():
     if podman_json("ps", "--format", "json"):
         return
     for table in ("nat", "filter"):
-        listed = run(["iptables", "-t", table, "-S"], check=False).stdout.splitlines()
+        _drop_chains(table, "NETAVARK")
+
+
+def _chain(network):
+    """The chain in which netavark hides a network's addresses when they go out (its create_network_hash)."""
+    return "NETAVARK-" + hashlib.sha512(network.encode()).hexdigest()[:13].upper()
+
+
+def _drop_chains(table, name):
+    """Remove packet filter chains whose name begins so, and every rule that names one."""
+    listed = run(["iptables", "-t", table, "-S"], check=False).stdout.splitlines()
+    for line in listed:
+        if line.startswith("-A") and name in line:
+            run(["iptables", "-t", table, "-D"] + shlex.split(line)[1:], check=False)
+    for verb in ("-F", "-X"):
         for line in listed:
-            if line.startswith("-A") and "NETAVARK" in line:
-                run(["iptables", "-t", table, "-D"] + shlex.split(line)[1:], check=False)
-        for line in listed:
-            if line.startswith("-N NETAVARK"):
-                run(["iptables", "-t", table, "-F", line.split()[1]], check=False)
-        for line in listed:
-            if line.startswith("-N NETAVARK"):
-                run(["iptables", "-t", table, "-X", line.split()[1]], check=False)
+            if line.startswith("-N NETAVARK") and line.split()[1].startswith(name):
+                run(["iptables", "-t", table, verb, line.split()[1]], check=False)
 
 
 def address(subnet, number):

@@ -60,7 +60,7 @@ def test_the_inventory_has_the_groups_and_keeps_host_keys_checked(lab):
 
 def test_a_new_network_keeps_clear_of_every_route_and_network_that_is_there(monkeypatch):
     routes = [{"dst": "default"}, {"dst": "10.77.0.0/24"}, {"dst": "10.77.2.0/23"}]
-    monkeypatch.setattr(network, "run", lambda argv: SimpleNamespace(stdout=json.dumps(routes)))
+    monkeypatch.setattr(network, "run", lambda argv, **_: SimpleNamespace(stdout=json.dumps(routes)))
     listed = [{"name": "podman", "subnets": [{"subnet": "10.77.1.0/25"}, {"subnet": "fd00::/64"}]}]
     monkeypatch.setattr(network, "podman_json", lambda *arguments: listed)
     made = []
@@ -73,6 +73,24 @@ def test_a_new_network_keeps_clear_of_every_route_and_network_that_is_there(monk
     monkeypatch.setattr(network, "machine_lock", lambda name: io.BytesIO())
     assert network.create("x") == "10.77.4.0/24"
     assert "10.77.4.0/24" in made[-1]
+
+
+def test_a_chain_that_a_lab_of_the_same_name_left_is_removed_and_no_other(monkeypatch):
+    own, other = "NETAVARK-D8D1D22C367B1", "NETAVARK-460605873DC3F"
+    rules = ["-P INPUT ACCEPT"] + ["-N " + chain for chain in (own, other)]
+    for chain in (own, other):
+        rules += ["-A POSTROUTING -s 10.77.0.0/24 -j " + chain, "-A %s ! -d 224.0.0.0/4 -j MASQUERADE" % chain]
+    done = []
+
+    def run(argv, check=True):
+        assert not check
+        done.append(" ".join(argv[3:]))
+        return SimpleNamespace(stdout="\n".join(rules))
+
+    monkeypatch.setattr(network, "run", run)
+    network._drop_chains("nat", network._chain("seamless-mol-storage_workers"))
+    first, second = rules[3:5]
+    assert done[1:] == ["-D" + first[2:], "-D" + second[2:], "-F " + own, "-X " + own]
 
 
 @pytest.mark.parametrize("pure", [True, False])
