@@ -57,7 +57,8 @@ def play(inventory, plays, *more):
         path.write_text(json.dumps(plays), encoding="utf-8")
         environment = dict(os.environ, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_FORKS="100",
                            ANSIBLE_PIPELINING="true", ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build/collections"))
-        said = run(["ansible-playbook", "-i", inventory, str(path), *more], env=environment)
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        said = run([program, "-i", inventory, str(path), *more], env=environment)
         return json.loads(said[said.index("{"):])
 
 
