@@ -4,8 +4,8 @@
 Each story begins and ends with a source that serves and a target that is equal to it.
 """
 
+from fault_story import goes_back, nothing_is_lost, was_left, writers_go_on
 from migration_story import Run, lab
-from story import goes_back, nothing_is_lost, was_left, writers_go_on
 
 testinfra_hosts = ["ansible://storage_source"]
 

@@ -4,8 +4,8 @@
 from pathlib import Path
 
 import pytest
+from fault_story import nothing_is_lost, other, state_of, was_left, writers_go_on
 from migration_story import Run, play
-from story import nothing_is_lost, other, state_of, was_left, writers_go_on
 
 testinfra_hosts = ["ansible://storage_source"]
 HOOKS = Path(__file__).parent / "hooks"

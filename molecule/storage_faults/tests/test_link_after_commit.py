@@ -3,8 +3,8 @@
 
 import time
 
+from fault_story import goes_back, goes_forward, state_of, was_left
 from migration_story import Run, lab
-from story import goes_back, goes_forward, state_of, was_left
 
 testinfra_hosts = ["ansible://storage_source"]
 SECONDS = 30

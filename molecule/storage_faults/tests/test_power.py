@@ -4,8 +4,16 @@
 import signal
 import time
 
+from fault_story import (
+    goes_back,
+    goes_forward,
+    kill_while_nobody_can_write,
+    nothing_is_lost,
+    other,
+    state_of,
+    writers_go_on,
+)
 from migration_story import Run, lab, play
-from story import goes_back, goes_forward, kill_while_nobody_can_write, nothing_is_lost, other, state_of, writers_go_on
 
 testinfra_hosts = ["ansible://storage_source"]
 

@@ -4,8 +4,8 @@
 import signal
 
 import pytest
+from fault_story import goes_back, goes_forward, kill_while_nobody_can_write, other, state_of
 from migration_story import Run
-from story import goes_back, goes_forward, kill_while_nobody_can_write, other, state_of
 
 testinfra_hosts = ["ansible://storage_source"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the stories of this scenario share: where a fault leads to, and looks at the hosts."""
+"""What the stories of faults in a storage migration share: where a fault leads to, and looks at the hosts."""
 
 import json
 import subprocess
