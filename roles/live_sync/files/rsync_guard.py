@@ -28,6 +28,7 @@ import time
 # What rsync 3.5.0 with -H says, with status 2, when all links of a file vanished while it ran: no reason to die.
 LINKS_VANISHED = b"Invalid packet at end of run"
 OK, SYNTAX, PROTOCOL, AGAIN, PARTIAL, VANISHED, CAPPED = 0, 1, 2, 5, 23, 24, 25
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SHORT = re.compile(rb"-[A-Za-z]+\Z")
 WHOLE_TREE = b"./"  # in `dirty`: it is not known which path failed
 LOG_LIMIT_BYTES = 1 << 20
@@ -343,6 +344,7 @@ def spawn(argv, descriptors=()):
     if pid:
         return pid
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         for number, handle in enumerate(descriptors):
             if handle is not None:
                 os.dup2(handle, number)
@@ -402,9 +404,12 @@ class Run:
         """Run to the end. on_paths: called with lists of paths from rsync's own log while it runs."""
         stdin, stderr = scratch(self.state_dir, self.stdin), scratch(self.state_dir)
         readable, writable = os.pipe() if on_paths else (None, None)
+        # Whoever is told to end before rsync is known would leave it behind.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         pid = spawn(self.argv, (stdin, writable, stderr))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDING:
             signal.signal(number, lambda _number, _frame: os.kill(pid, signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         watch = Watch(pid, self.stall_seconds)
         if on_paths:
             os.close(writable)
