@@ -2,6 +2,7 @@
 """Copies a tree with two workers, whose controller is killed, and then one of them. The order matters."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
+from migration_story import descendants
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 LAB = str(CHECKOUT / "lab/lab")
@@ -90,7 +92,10 @@ class Run:
         raise AssertionError("%s does not copy: %s" % (host, self.output()))
 
     def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """Power off the controller, with the workers of Ansible, which would go on to write to the journal."""
+        for pid in descendants(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def end(self, timeout=400):
