@@ -51,6 +51,7 @@ class Crawl(partitions.Walk):
         super().__init__(src, store, patterns, threads=1, **options)
         self._folder = ""
         self._attributed = {}
+        self._giving = {}
         self._excluded = {}
 
     def start(self):
@@ -154,7 +155,15 @@ class Crawl(partitions.Walk):
         if folder not in self._attributed:
             _make_room(self._attributed)
             self._attributed[folder] = partitions.has_attributes(os.path.join(self.root, folder))
-        return self._attributed[folder]
+        return self._attributed[folder] or self._inherits(folder)
+
+    def _inherits(self, folder):
+        """Whether a directory, or one above it, has a default ACL, which all that is made below it would get."""
+        if folder not in self._giving:
+            above = bool(folder) and self._inherits(os.path.dirname(folder))
+            _make_room(self._giving)
+            self._giving[folder] = above or partitions.has_default_acl(os.path.join(self.root, folder))
+        return self._giving[folder]
 
 
 def _make_room(known):

@@ -185,6 +185,7 @@ class Walk:
         self.hard_links = hard_links
         self.files = self.entries = self.bytes = self.blocks_bytes = self.directories = 0
         self.unreadable = []
+        self._giving = set()                    # topmost directories with a default ACL
         self.error = None
         self.finished = False
         self.stop = False
@@ -241,7 +242,7 @@ class Walk:
     def _visit(self, folder):
         path = os.path.join(self.root, folder) if folder else self.root
         try:
-            special = self.attributes and has_attributes(path)
+            special = self.attributes and (self._inherits(folder) or has_attributes(path))
             with os.scandir(path) as entries:
                 while not self.stop:
                     chunk = []
@@ -255,6 +256,18 @@ class Walk:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self.unreadable.append((files.text(folder) or ".", error.strerror))
+
+    def _inherits(self, folder):
+        """Whether a directory, or one above it, has a default ACL, which all that is made below it would get."""
+        above = folder
+        while above:
+            if above in self._giving:
+                return True
+            above = os.path.dirname(above)
+        if not has_default_acl(os.path.join(self.root, folder) if folder else self.root):
+            return b"" in self._giving
+        self._giving.add(folder)
+        return True
 
     def _take(self, folder, chunk, special):
         chunk.sort(key=os.DirEntry.inode)       # the order of inodes on a spinning disk
@@ -317,3 +330,12 @@ def has_attributes(path):
         return bool(os.listxattr(path, follow_symlinks=False))
     except OSError:
         return False
+
+
+def has_default_acl(path):
+    """Whether a directory gives an ACL to what is made in it, and so to all that is made below."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return any(os.fsdecode(name) == "system.posix_acl_default" for name in names)

@@ -270,6 +270,22 @@ def test_fpart_and_the_walk_of_our_own_lead_to_the_same_lists(tmp_path, src, exc
 
 
 @pytest.mark.parametrize("choice", ["fpart", "walk"])
+def test_what_lies_anywhere_below_a_default_acl_is_copied_with_acls(tmp_path, src, choice):
+    # On the target it would get the ACL of d5 where d5 is made first. Here d5 got it after d5/e0 was made.
+    subprocess.run(["setfacl", "-d", "-m", "u:4711:rx", str(src / "d5")], check=True)
+    store = partitions.Store(str(tmp_path), 40, 1 << 30, lambda _partition: None)
+    walk = fpart.crawler(choice)(str(src), store, patterns.Patterns([]))
+    walk.start()
+    walk.join()
+    assert walk.finished, walk.error
+    kinds = {path: partition.kind for partition in partitions.read_index(str(tmp_path))
+             for path in delta.read_list(store.path(partition.number))}
+    below = {kinds[path] for path in kinds if path.startswith(b"d5/e") and b"/f" in path}
+    assert below == {partitions.ATTRIBUTES}
+    assert kinds[b"d1/e2/f8"] == partitions.PLAIN
+
+
+@pytest.mark.parametrize("choice", ["fpart", "walk"])
 def test_a_copy_keeps_everything_whoever_cuts_the_tree(tmp_path, src, dest, choice):
     Copy(tmp_path, src, dest, partitioner=choice).run()
     assert manifest(src) == manifest(dest)
