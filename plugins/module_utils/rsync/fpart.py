@@ -21,7 +21,6 @@ from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary im
 CHOICES = ("auto", "fpart", "walk")
 _NEEDED = ("-L\t", "-0\t", "-zzz\t")     # in its help: live mode, names that end with a NUL, all directories
 _LOOK = 0.02
-_KNOWN = 50000                          # directories remembered
 
 _Listed = collections.namedtuple("_Listed", "path")
 
@@ -50,8 +49,6 @@ class Crawl(partitions.Walk):
     def __init__(self, src, store, patterns, **options):
         super().__init__(src, store, patterns, threads=1, **options)
         self._folder = ""
-        self._attributed = {}
-        self._giving = {}
         self._excluded = {}
 
     def start(self):
@@ -121,7 +118,8 @@ class Crawl(partitions.Walk):
             if status.st_nlink > 1 and self.hard_links:
                 links.append((status, path))
                 continue
-            kind = self._kind(_Listed(os.path.join(self.root, path)), status, self._special(os.path.dirname(path)))
+            special = self.attributes and self._special(os.path.dirname(path))
+            kind = self._kind(_Listed(os.path.join(self.root, path)), status, special)
             found.append((kind, path, status.st_size if kind != partitions.OTHER else 0))
         self._hand_over(found, links, folders, blocks)
 
@@ -144,28 +142,6 @@ class Crawl(partitions.Walk):
             return False
         if folder not in self._excluded:
             above = self._is_excluded(os.path.dirname(folder))
-            _make_room(self._excluded)
+            partitions.make_room(self._excluded)
             self._excluded[folder] = above or self.patterns.match(folder, True)
         return self._excluded[folder]
-
-    def _special(self, folder):
-        """Whether the directory has attributes, which what lies in it may have got from it."""
-        if not self.attributes:
-            return False
-        if folder not in self._attributed:
-            _make_room(self._attributed)
-            self._attributed[folder] = partitions.has_attributes(os.path.join(self.root, folder))
-        return self._attributed[folder] or self._inherits(folder)
-
-    def _inherits(self, folder):
-        """Whether a directory, or one above it, has a default ACL, which all that is made below it would get."""
-        if folder not in self._giving:
-            above = bool(folder) and self._inherits(os.path.dirname(folder))
-            _make_room(self._giving)
-            self._giving[folder] = above or partitions.has_default_acl(os.path.join(self.root, folder))
-        return self._giving[folder]
-
-
-def _make_room(known):
-    if len(known) >= _KNOWN:
-        known.clear()

@@ -15,6 +15,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.host import fil
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.delta import is_ours
 
 _CHUNK = 2048           # directory entries looked at in one go
+_KNOWN = 50000           # directories that are remembered
 _BUCKETS = 64           # for hard links
 _DIRS_PER_PART = 20000
 
@@ -29,7 +30,7 @@ DIRECTORIES = "d"
 
 def _open(path, mode):
     """A file that stays open as long as the object that it belongs to."""
-    return open(path, mode)  # noqa: SIM115
+    return open(path, mode)  # noqa: SIM115 - open as long as its owner
 
 
 class Partition:
@@ -185,7 +186,7 @@ class Walk:
         self.hard_links = hard_links
         self.files = self.entries = self.bytes = self.blocks_bytes = self.directories = 0
         self.unreadable = []
-        self._giving = set()                    # topmost directories with a default ACL
+        self._special = Special(self.root)
         self.error = None
         self.finished = False
         self.stop = False
@@ -242,7 +243,7 @@ class Walk:
     def _visit(self, folder):
         path = os.path.join(self.root, folder) if folder else self.root
         try:
-            special = self.attributes and (self._inherits(folder) or has_attributes(path))
+            special = self.attributes and self._special(folder)
             with os.scandir(path) as entries:
                 while not self.stop:
                     chunk = []
@@ -256,18 +257,6 @@ class Walk:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self.unreadable.append((files.text(folder) or ".", error.strerror))
-
-    def _inherits(self, folder):
-        """Whether a directory, or one above it, has a default ACL, which all that is made below it would get."""
-        above = folder
-        while above:
-            if above in self._giving:
-                return True
-            above = os.path.dirname(above)
-        if not has_default_acl(os.path.join(self.root, folder) if folder else self.root):
-            return b"" in self._giving
-        self._giving.add(folder)
-        return True
 
     def _take(self, folder, chunk, special):
         chunk.sort(key=os.DirEntry.inode)       # the order of inodes on a spinning disk
@@ -324,18 +313,45 @@ class Walk:
                 self._ready.notify_all()
 
 
+def _attribute_names(path):
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return []
+
+
 def has_attributes(path):
     """Whether a path has extended attributes; ACLs are among them."""
-    try:
-        return bool(os.listxattr(path, follow_symlinks=False))
-    except OSError:
-        return False
+    return bool(_attribute_names(path))
 
 
-def has_default_acl(path):
-    """Whether a directory gives an ACL to what is made in it, and so to all that is made below."""
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-    except OSError:
-        return False
-    return any(os.fsdecode(name) == "system.posix_acl_default" for name in names)
+class Special:
+    """Tells whether what lies in a directory of a tree may have attributes that the walk does not see on it.
+
+    It may have got them from the directory itself, or the ACL from one further up: on the target, where directories are
+    made in another order, a default ACL goes to all that is made below it. root: bytes. Threads may share it.
+    """
+
+    def __init__(self, root):
+        self.root = root
+        self._known = {}        # folder -> (whether it has attributes, whether it gives an ACL to what is below)
+
+    def __call__(self, folder):
+        """folder: bytes, relative to the root. Returns bool."""
+        return any(self._look(folder))
+
+    def _look(self, folder):
+        known = self._known.get(folder)
+        if known is None:
+            given = bool(folder) and self._look(os.path.dirname(folder))[1]
+            names = _attribute_names(os.path.join(self.root, folder) if folder else self.root)
+            known = bool(names), given or "system.posix_acl_default" in names
+            make_room(self._known)
+            self._known[folder] = known
+        return known
+
+
+def make_room(known):
+    """Forget everything in a dict that has grown large."""
+    if len(known) >= _KNOWN:
+        known.clear()
