@@ -20,6 +20,8 @@ BROKEN = {
 # How an rsync ends that was given an option that the other side does not know: a daemon before 3.1.3 closes the
 # connection, and over SSH it is a syntax error or a protocol that ends early.
 NOT_UNDERSTOOD = (1, 2, 4, 10, 12)
+# What suited() was told: a window has no time to ask again.
+_SUITED = {}  # type: dict
 # Files of the migration itself, in the root of a tree: never copied, never deleted.
 OURS = "/.seamless-*"
 
@@ -155,14 +157,26 @@ def read_sentinel(src, sentinel):
 def suited(rsync, dest, options):
     """rsync with what the one behind dest can do as well, which may be older. options: Options.
 
-    It is asked with nothing to send, dry. What cannot be asked is told by the run itself. Returns Rsync.
+    It is asked once in the life of this process, with nothing to send, dry. What cannot be asked is told by the run
+    itself. Returns Rsync.
     """
     if not dest or is_local(dest) or not rsync.can("modify_window_ns"):
         return rsync
-    if _asked(rsync, dest, options) not in NOT_UNDERSTOOD:
+    if (rsync.path, dest) not in _SUITED:
+        found = _suited(rsync, dest, options)
+        if found is None:
+            return rsync
+        _SUITED[rsync.path, dest] = found
+    return _SUITED[rsync.path, dest]
+
+
+def _suited(rsync, dest, options):
+    """The same, or None where nothing answers."""
+    status = _asked(rsync, dest, options)
+    if status == 0:
         return rsync
     older = Rsync(rsync.path, rsync.version, ["modify_window_ns"])
-    return older if _asked(older, dest, options) == 0 else rsync
+    return older if status in NOT_UNDERSTOOD and _asked(older, dest, options) == 0 else None
 
 
 def _asked(rsync, dest, options):

@@ -9,6 +9,7 @@ import os
 import re
 
 from ..host.command import CommandError, run
+from ..rsync import binary
 from .errors import TreeError
 
 _URL = re.compile(r"\Arsync://([^/@\s]+@)?(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(:\d+)?/[^/\s]+(/.*)?\Z")
@@ -29,10 +30,6 @@ _TYPES = {b"f": b"f", b"d": b"d", b"L": b"l"}
 _VANISHED = 24
 # Seconds for a connection, and for silence: rsync is silent while it reads a large file for --checksum.
 _CONNECT_TIMEOUT, _SILENCE = 15, 600
-# Since this version rsync can be told to compare times by the nanosecond.
-_NANOSECONDS = (3, 1, 3)
-_EXACT = "--modify-window=-1"
-_VERSION = re.compile(r"version v?(\d+)\.(\d+)\.(\d+)")
 
 
 def check_url(url):
@@ -98,15 +95,8 @@ class Daemon:
         self._timeout = timeout
         self._asked = ["-nlptgoDH", "--numeric-ids", "-8", "--from0", "--out-format=%i %n"]
         self._asked += (["-A"] if "acl" in extended else []) + (["-X"] if "xattr" in extended else [])
-        self._exact_times = None
-
-    @staticmethod
-    def _version():
-        try:
-            found = _VERSION.search(run(["rsync", "--version"]).stdout)
-        except CommandError as error:
-            raise TreeError("rsync is needed here: %s. Install it" % error) from error
-        return tuple(int(number) for number in found.groups()) if found else (0,)
+        self._password_file = password_file
+        self._rsync = None
 
     def _run(self, argv, ok=(0,)):
         try:
@@ -118,20 +108,15 @@ class Daemon:
 
     @property
     def exact_times(self):
-        """Whether times can be compared to the nanosecond: this rsync can, and the daemon takes the option for it."""
-        if self._exact_times is None:
-            self._exact_times = self._version() >= _NANOSECONDS and self._takes(_EXACT)
-        return self._exact_times
-
-    def _takes(self, option):
-        """False where the daemon answers without the option and not with it, as one does that is too old for it."""
-        for words in ([option], []):
+        """Whether times can be compared to the nanosecond: this rsync can, and the one behind the daemon."""
+        if self._rsync is None:
+            plain = binary.Options(hard_links=False, acls=False, xattrs=False, password_file=self._password_file,
+                                   io_timeout=min(_SILENCE, self._timeout))
             try:
-                self._run(["-nd"] + words + self._options + ["--", self._empty(), self._url])
-                return bool(words)
-            except TreeError:
-                continue  # whoever asks next is told what is wrong
-        return True
+                self._rsync = binary.suited(binary.find(), self._url, plain)
+            except binary.RsyncError as error:
+                raise TreeError(str(error)) from error
+        return self._rsync.can("modify_window_ns")
 
     def fetch(self, name, path):
         """Copy the file `name` (str) from the root of the tree to path. Raises TreeError."""
@@ -158,7 +143,7 @@ class Daemon:
         answer = self._run(
             self._asked
             + ["--checksum", "--ignore-missing-args"]
-            + ([_EXACT] if exact_times and self.exact_times else [])
+            + (["--modify-window=-1"] if exact_times and self.exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],
             ok=(0, _VANISHED),
