@@ -2,6 +2,7 @@
 """Who could still write into a tree: files open for writing, shared writable mappings, and ways around its mounts."""
 
 import os
+import re
 import signal
 import time
 
@@ -15,6 +16,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import process_started
 
 DELETED = b" (deleted)"
+# A line of maps for a shared mapping of a file that may be written; there are hundreds of others in each process.
+SHARED = re.compile(rb"^[0-9a-f-]+ .w.s \S+ \S+ \S+ +(/.*)$", re.MULTILINE)
 
 
 class Holder:
@@ -133,10 +136,10 @@ def _descriptors(pid, searches, views):
             continue
         flags, mount_id = _fields(pid, number)
         writing = flags & (os.O_WRONLY | os.O_RDWR)
+        entry = views.of(pid).get(mount_id) if views is not None else None
         for search in searches:
             if not writing and (views is not None or mount_id is None or mount_id in search.safe):
                 continue
-            entry = views.of(pid).get(mount_id) if views is not None else None
             relative = _locate(search, _strip(path), entry, views)
             if relative is None:
                 continue
@@ -148,12 +151,8 @@ def _descriptors(pid, searches, views):
 
 def _mappings(pid, searches, views):
     """Yields (search, "mapped", relative) for the shared writable mappings of a process (proc(5): maps)."""
-    content = _read("/proc/%d/maps" % pid)
-    for line in content.splitlines():
-        words = line.split(None, 5)
-        if len(words) != 6 or words[1][1:2] != b"w" or not words[1].endswith(b"s"):
-            continue
-        path = _strip(words[5])
+    for found in SHARED.finditer(_read("/proc/%d/maps" % pid)):
+        path = _strip(found.group(1))
         entry = mount_at(path, views.of(pid).values()) if views is not None else None
         for search in searches:
             relative = _locate(search, path, entry, views)
