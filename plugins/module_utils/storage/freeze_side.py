@@ -213,6 +213,7 @@ class Side:
         save(self.paths, self.state)
 
     def _drain_rounds(self, followed):
+        """Drain the trees that are followed. Returns how many rounds it took, in words."""
         pids = self._sync_pids()
 
         def alive():
@@ -224,7 +225,8 @@ class Side:
         if not window:
             doors = {tree["name"]: tree["path"] for tree in followed}
         limit = self._left(self.p["drain_timeout"]) if window else self.p["drain_timeout"]
-        return freeze_drain.drain(followed, doors, pids, limit, alive=alive, note=self._note_canaries)
+        rounds = freeze_drain.drain(followed, doors, pids, limit, alive=alive, note=self._note_canaries)
+        return "1 round" if rounds == 1 else "%d rounds" % rounds
 
     def _list_path(self, tree):
         return os.path.join(self.paths.lists, tree["name"] + ".list")

@@ -157,7 +157,7 @@ class Staging(Side):
             return "no lsyncd"
         rounds = self._drain_rounds(followed)
         self._sweep([tree for tree in followed if tree["dest_url"]], self.p["drain_timeout"])
-        return "1 round" if rounds == 1 else "%d rounds" % rounds
+        return rounds
 
     def _prove(self):
         """Compare what was touched so far, and leave it out of the window but for what is doubtful.

@@ -251,7 +251,7 @@ class Window(Staging):
         self._check_live_sync()
         self.state["drained_live"] = True
         save(self.paths, self.state)
-        return "1 round" if rounds == 1 else "%d rounds" % rounds
+        return rounds
 
     def _stop_live_sync(self):
         """End live sync and everything that it started: nothing of it may write to the other side any more."""
