@@ -189,9 +189,9 @@ class Switch:
     def _after(self):
         """Start what was stopped. That comes before systemd reads fstab again, which can take seconds."""
         self._undo = []
-        late = self.plan.fstab_differs
-        if late and not (self.stopped and self._seen()):
-            late = self._reload()
+        late = self.plan.fstab_differs and self.stopped and self._seen()
+        if self.plan.fstab_differs and not late:
+            self._reload()
         try:
             self._let_go_on()
         finally:
@@ -205,12 +205,10 @@ class Switch:
             return False
 
     def _reload(self):
-        """Returns whether it is still to be done, which it is not."""
         try:
             self.host.reload_units()
         except FAILURES as error:
             self.warnings.append("systemd could not be told of the new %s: %s." % (FSTAB, error))
-        return False
 
     def _let_go_on(self):
         if self.plan.action in ("hold", "rehearse"):
