@@ -40,36 +40,26 @@ def after_a_fault(bed, writers, result):
     return verdict(bed, writers, "old", "new")
 
 
-KILL = (lambda node: node.shell("systemctl kill -s KILL mysql"), lambda node: node.wait_until_up())
-STOP = (lambda node: node.shell("systemctl stop mysql"), lambda node: node.shell("systemctl start mysql"))
-CUT = (lambda node: node.lab_does("cut"), lambda node: node.lab_does("mend"))
+# What is done to a server, and what brings it back.
+FAULTS = {
+    "killed": (lambda node: node.shell("systemctl kill -s KILL mysql"), lambda node: node.wait_until_up()),
+    "stopped": (lambda node: node.shell("systemctl stop mysql"), lambda node: node.shell("systemctl start mysql")),
+    "cut off": (lambda node: node.lab_does("cut"), lambda node: node.lab_does("mend")),
+}
 # FAULTS=all also stops and cuts off at each point, not only where much is under way.
-BUSY = POINTS
-SOME = ("low_lag.done", "fence.done", "proof.done", "commit.done", "open_target.done")
-SOME = BUSY if os.environ.get("FAULTS") == "all" else SOME
+BUSY = ("low_lag.done", "fence.done", "proof.done", "commit.done", "open_target.done")
+CASES = [
+    (fault, point)
+    for fault in FAULTS
+    for point in (POINTS if fault == "killed" or os.environ.get("FAULTS") == "all" else BUSY)
+]
 
 
 @pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("point", BUSY)
-def test_a_server_whose_mysqld_is_killed(bed, side, point):
+@pytest.mark.parametrize(("fault", "point"), CASES)
+def test_a_server_that_is_lost_at_a_point(bed, side, fault, point):
     with Writers(bed) as writers:
-        result = break_and_go_on(bed, getattr(bed, side), point, *KILL)
-        assert after_a_fault(bed, writers, result)
-
-
-@pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("point", SOME)
-def test_a_server_that_is_stopped_and_started(bed, side, point):
-    with Writers(bed) as writers:
-        result = break_and_go_on(bed, getattr(bed, side), point, *STOP)
-        assert after_a_fault(bed, writers, result)
-
-
-@pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("point", SOME)
-def test_a_server_that_is_cut_off(bed, side, point):
-    with Writers(bed) as writers:
-        result = break_and_go_on(bed, getattr(bed, side), point, *CUT)
+        result = break_and_go_on(bed, getattr(bed, side), point, *FAULTS[fault])
         assert after_a_fault(bed, writers, result)
 
 
