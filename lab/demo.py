@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from demokit import common, mysql, storage  # noqa: E402
+from demokit import common, mysql, storage  # noqa: E402 - after the path is set
 
 PARTS = {"storage": storage, "mysql": mysql}
 

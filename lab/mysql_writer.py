@@ -52,7 +52,7 @@ class Log:
     """The writer's log; each line is with the kernel before the next thing happens."""
 
     def __init__(self, path):
-        self._handle = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._handle = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as its owner
 
     def write(self, **record):
         self._handle.write(json.dumps(record) + "\n")

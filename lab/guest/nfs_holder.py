@@ -22,7 +22,7 @@ def hold(folder, kinds):
         if kind == "cwd":
             os.chdir(folder)
             continue
-        handle = open(os.path.join(folder, kind), "w", encoding="ascii")  # noqa: SIM115
+        handle = open(os.path.join(folder, kind), "w", encoding="ascii")  # noqa: SIM115 - open as long as its owner
         if kind == "flock":
             fcntl.flock(handle, fcntl.LOCK_EX)
         elif kind == "fcntl":

@@ -41,7 +41,7 @@ class Log:
     """The writer's log; each line is with the kernel before the next thing happens."""
 
     def __init__(self, path):
-        self._handle = open(path, "a", encoding="ascii")  # noqa: SIM115
+        self._handle = open(path, "a", encoding="ascii")  # noqa: SIM115 - open as long as its owner
 
     def write(self, **record):
         record["at"] = time.time()

@@ -78,7 +78,7 @@ class Bundle:
 
     def __init__(self):
         self._buffer = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._buffer, mode="w")  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=self._buffer, mode="w")  # noqa: SIM115 - open as long as its owner
 
     def _entry(self, path, mode, owner):
         entry = tarfile.TarInfo(path.lstrip("/"))

@@ -21,9 +21,9 @@ import time
 # The folder that holds ansible_collections/, so that the program runs from where it is installed.
 sys.path.insert(0, str(pathlib.Path(os.path.abspath(__file__)).parents[5]))
 
-from ansible_collections.seamless.migration.plugins.module_utils import journal  # noqa: E402
-from ansible_collections.seamless.migration.plugins.plugin_utils import status_model  # noqa: E402
-from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model  # noqa: E402
+from ansible_collections.seamless.migration.plugins.module_utils import journal  # noqa: E402 - after the path is set
+from ansible_collections.seamless.migration.plugins.plugin_utils import status_model  # noqa: E402 - after the path is set
+from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model  # noqa: E402 - after the path is set
 
 _CLEAR = "\033[H\033[2J"
 

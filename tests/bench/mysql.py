@@ -22,9 +22,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[2] / "lab")]
 
-import mysql_gap  # noqa: E402
-import mysql_kit  # noqa: E402
-import mysql_volume  # noqa: E402
+import mysql_gap  # noqa: E402 - after the path is set
+import mysql_kit  # noqa: E402 - after the path is set
+import mysql_volume  # noqa: E402 - after the path is set
 
 PARTS = ("gap", "compare", "seed")
 OUT = mysql_kit.FOLDER.parent

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "bench" / "mysql"
 sys.path.insert(0, str(ROOT / "lab"))
 
-import mysql_checker  # noqa: E402
-from labkit import hosts, machine, mysql, mysql_data  # noqa: E402
+import mysql_checker  # noqa: E402 - after the path is set
+from labkit import hosts, machine, mysql, mysql_data  # noqa: E402 - after the path is set
 
 LAB = os.environ.get("BENCH_LAB", "bench-mysql")
 OLD, NEW = "mysql_old", "mysql_new"

@@ -35,8 +35,8 @@ if not LINK.exists():
     LINK.symlink_to(ROOT)
 sys.path.insert(0, str(COLLECTIONS))
 
-from ansible_collections.seamless.migration.plugins.module_utils.rsync import bulk, delta, job  # noqa: E402
-from ansible_collections.seamless.migration.plugins.module_utils.rsync.bulk_task import Task  # noqa: E402
+from ansible_collections.seamless.migration.plugins.module_utils.rsync import bulk, delta, job  # noqa: E402 - after the path is set
+from ansible_collections.seamless.migration.plugins.module_utils.rsync.bulk_task import Task  # noqa: E402 - after the path is set
 
 FOLDERS = 1200          # of the tree of the bulk copy
 

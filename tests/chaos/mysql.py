@@ -22,10 +22,10 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(TESTS / "bench"), str(TESTS.parent / "lab")]
 
-import mysql_kit  # noqa: E402
-import mysql_story  # noqa: E402
-from labkit import mysql_data  # noqa: E402
-from labkit.run import LabError  # noqa: E402
+import mysql_kit  # noqa: E402 - after the path is set
+import mysql_story  # noqa: E402 - after the path is set
+from labkit import mysql_data  # noqa: E402 - after the path is set
+from labkit.run import LabError  # noqa: E402 - after the path is set
 
 LAB = "chaos-mysql"
 ROWS = 2000

@@ -8,7 +8,7 @@ from migration_story import ROOT, STATE, play, verdict
 from nfs_story import CLIENTS, hosts, locks_are_honoured, served_by
 
 sys.path.insert(0, str(ROOT / "build" / "collections"))
-from ansible_collections.seamless.migration.plugins.module_utils import journal, journal_schema  # noqa: E402
+from ansible_collections.seamless.migration.plugins.module_utils import journal, journal_schema  # noqa: E402 - after the path is set
 
 
 @pytest.fixture(name="everybody", scope="module")

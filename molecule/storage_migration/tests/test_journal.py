@@ -7,8 +7,8 @@ import sys
 ROOT = os.environ["MOLECULE_PROJECT_DIRECTORY"]
 sys.path.insert(0, os.path.join(ROOT, "build", "collections"))
 
-from ansible_collections.seamless.migration.plugins.module_utils import journal, journal_schema  # noqa: E402
-from ansible_collections.seamless.migration.plugins.plugin_utils import report_model  # noqa: E402
+from ansible_collections.seamless.migration.plugins.module_utils import journal, journal_schema  # noqa: E402 - after the path is set
+from ansible_collections.seamless.migration.plugins.plugin_utils import report_model  # noqa: E402 - after the path is set
 
 STATE = os.path.join(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "state")
 

@@ -28,7 +28,7 @@ NAMES = {
     b"?": "unreadable",
 }
 # group: the leader among the names of one file; acl, xattr, content: hashes; link: target, quoted. "-" is none.
-FIELDS = "type size mtime_ns mode uid gid rdev group acl xattr link content ctime_ns".split()  # noqa: SIM905
+FIELDS = "type size mtime_ns mode uid gid rdev group acl xattr link content ctime_ns".split()  # noqa: SIM905 - a list of words reads better
 Entry = collections.namedtuple("Entry", FIELDS)  # type: ignore[misc]
 NONE = b"-"
 # Content that changed each time while it was read.

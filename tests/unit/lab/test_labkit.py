@@ -105,7 +105,7 @@ def contents(lab, host, tmp_path):
     for name in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"):
         (keys / name).write_text("key", encoding="ascii")
     lab.key.with_suffix(".pub").write_text("public", encoding="ascii")
-    archive = tarfile.open(fileobj=io.BytesIO(furnish.bundle(lab, host)))  # noqa: SIM115
+    archive = tarfile.open(fileobj=io.BytesIO(furnish.bundle(lab, host)))  # noqa: SIM115 - open as long as its owner
     return {entry.name: entry for entry in archive.getmembers()}, archive
 
 

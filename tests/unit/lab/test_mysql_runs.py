@@ -10,10 +10,10 @@ import pytest
 TESTS = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TESTS / "bench"), str(TESTS / "chaos")]
 
-import mysql_faults  # noqa: E402
-import mysql_kit  # noqa: E402
-import mysql_story  # noqa: E402
-from demokit import mysql as demo  # noqa: E402
+import mysql_faults  # noqa: E402 - after the path is set
+import mysql_kit  # noqa: E402 - after the path is set
+import mysql_story  # noqa: E402 - after the path is set
+from demokit import mysql as demo  # noqa: E402 - after the path is set
 
 
 def judged(**changes):

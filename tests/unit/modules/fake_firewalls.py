@@ -22,7 +22,7 @@ INFO = """{name}
   source-ports: 
   icmp-blocks: 
   rich rules: 
-{rich}"""  # noqa: W291
+{rich}"""  # noqa: W291 - the program prints them
 
 
 class FakeFirewalld:

@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from rsyncd_case import run  # noqa: E402
+from rsyncd_case import run  # noqa: E402 - after the path is set
 
-from tests.checks import modules  # noqa: E402
+from tests.checks import modules  # noqa: E402 - after the path is set
 
 KEY = "ke\ny"
 CONTROLLER = "migration_"  # these write JSON on the controller, which escapes what it carries

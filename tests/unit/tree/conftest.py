@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "rsync"))
 
-from loopback_daemon import Daemon  # noqa: E402
+from loopback_daemon import Daemon  # noqa: E402 - after the path is set
 
 HOSTILE = [
     b"plain",
