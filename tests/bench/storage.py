@@ -37,6 +37,7 @@ sys.path.insert(0, str(COLLECTIONS))
 
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import bulk, delta, job  # noqa: E402 - after the path is set
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.bulk_task import Task  # noqa: E402 - after the path is set
+from ansible_collections.seamless.migration.plugins.modules import bulk_copy  # noqa: E402 - after the path is set
 
 FOLDERS = 1200          # of the tree of the bulk copy
 
@@ -145,13 +146,9 @@ class Bench:
         return self._task(self.source, self.daemon.url(name), "bench-" + name, **more)
 
     def _task(self, src, dest, name, **more):
-        params = {key: bulk.DEFAULTS[key] for key in (
-            "exclude", "xattrs", "acls", "sparse", "delete", "max_delete", "frozen", "password_file", "rsh", "nice",
-            "ionice_class", "ionice_level", "io_timeout", "retry_for", "partition_files", "partitioner", "rescan",
-            "dest_free_bytes", "dest_free_inodes")}
-        params.update(src=str(src), dest=dest, job=name, state="done", mode="full", files_from=None,
-                      workers=self.options.workers, read_ahead=self.options.read_ahead, bwlimit_kib_per_s=None,
-                      hard_links="auto", sentinel=".seamless-sentinel", timeout=3600,
+        params = {name: option.get("default") for name, option in bulk_copy.argument_spec().items()}
+        params.update(src=str(src), dest=dest, job=name, workers=self.options.workers,
+                      read_ahead=self.options.read_ahead, sentinel=".seamless-sentinel",
                       state_dir=str(self.work / "state" / "bulk"))
         params.update(more)
         return Task(params).perform()
