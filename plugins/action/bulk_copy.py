@@ -11,43 +11,20 @@ leaves the copy running; the next run of the task attaches to it.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
-from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import ProgressJournal
-
-display = Display()
+from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration, size
 
 _MODULE = "seamless.migration.bulk_copy"
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _ENDED = ("done", "failed", "stopped", "absent")
 _MEASURED = (
     "files_done", "files_total", "bytes_now", "bytes_total", "bytes_per_s", "limit_kib_per_s", "retries", "failed"
 )  # fmt: skip
-_LOST_FOR = 900         # seconds without a connection after which we stop looking on; the copy goes on
 _LOOK_FOR = 60          # seconds that a look at a worker may take: a connection to a dead host says nothing for long
 _MARGIN = 15            # seconds after its lease in which a worker has ended its rsyncs
-
-
-def size(number):
-    """1536 -> '1.5 KiB'."""
-    value = float(number)
-    for unit in _UNITS:
-        if value < 1024 or unit == _UNITS[-1]:
-            return "%.0f %s" % (value, unit) if unit == "B" else "%.1f %s" % (value, unit)
-        value /= 1024
-    return ""
-
-
-def duration(seconds):
-    """4000 -> '1:06:40'."""
-    hours, rest = divmod(int(seconds), 3600)
-    return "%d:%02d:%02d" % (hours, rest // 60, rest % 60)
 
 
 def line(host, job, progress):
@@ -73,44 +50,6 @@ def measured(job, progress):
     """What the journal keeps of a look at a copy."""
     numbers = {name: progress.get(name) or 0 for name in _MEASURED}
     return dict(numbers, tree=job, phase=progress.get("phase"), eta_s=progress.get("eta_s"))
-
-
-def on_terminal():
-    """Whether one line can be written over and over: ansible-playbook writes to a terminal, and with -vvv nobody else
-    writes between. A worker's own output may be cut off from it (ansible-core 2.19 and later), so its parent is asked.
-    """
-    if display.verbosity > 2:
-        return False
-    for process in (os.getpid(), os.getppid()):
-        try:
-            if os.readlink("/proc/%d/fd/1" % process).startswith(("/dev/pts/", "/dev/tty")):
-                return True
-        except OSError:
-            continue
-    return False
-
-
-class Teller:
-    """Shows progress: one line written over and over on a terminal, else a new line every `interval` seconds."""
-
-    def __init__(self, terminal, interval):
-        self.terminal = terminal
-        self.interval = interval
-        self.width = 0
-        self.at = time.monotonic()
-
-    def tell(self, text):
-        if self.terminal:
-            text = text[: display.columns]  # what wraps cannot be written over
-            display.display("\r" + text.ljust(self.width), newline=False, screen_only=True)
-            self.width = len(text)
-        elif time.monotonic() - self.at >= self.interval:
-            self.at = time.monotonic()
-            display.display(text)
-
-    def end(self):
-        if self.terminal and self.width:
-            display.display("\r" + " " * self.width + "\r", newline=False, screen_only=True)
 
 
 class _Late(Exception):
@@ -211,41 +150,21 @@ class ActionModule(ActionBase):
         return self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=task_vars)
 
     def _watch(self, arguments, answer, task_vars):
-        host = task_vars.get("inventory_hostname", "")
-        alone = len(task_vars.get("ansible_play_hosts_all") or [host]) == 1
-        quiet = boolean(task_vars.get("bulk_copy_quiet", False))
-        interval = float("inf") if quiet else float(task_vars.get("bulk_copy_progress_interval", 30))
-        teller = Teller(alone and not quiet and on_terminal(), interval)
         asked = {name: arguments[name] for name in ("src", "dest", "state_dir") if name in arguments}
         asked.update(job=answer["job"], state="status")
         asked["mode"] = arguments.get("mode", "full")
         lease = int(arguments.get("lease") or 0)
-        give_up = lease + _MARGIN if lease else _LOST_FOR
-        begin, seen, pause = time.monotonic(), time.monotonic(), 0.2
-        record = ProgressJournal(task_vars, self._templar.template)
-        while answer.get("state") not in _ENDED:
-            teller.tell(line(host, answer["job"], answer.get("progress", {})))
-            record.write(*self._measured(arguments, answer), host)
-            time.sleep(pause)
-            pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
-            asks = time.monotonic()
-            now = self._look(asked, task_vars) if lease else self._asked(asked, task_vars)
-            if now.get("unreachable"):
-                if time.monotonic() - seen > give_up:
-                    return now
-                continue
-            seen = asks
-            if now.get("failed"):
-                return now
-            answer = now
-        teller.end()
-        return self._judge(answer)
-
-    def _asked(self, arguments, task_vars):
-        try:
-            return self._module(arguments, task_vars)
-        except AnsibleConnectionFailure as error:
-            return {"unreachable": True, "msg": str(error)}
+        watch = Watch("bulk_copy", task_vars, self._templar.template)
+        if lease:
+            watch.lost_for = lease + _MARGIN
+        answer = watch.until(
+            _ENDED,
+            answer,
+            look=lambda: self._look(asked, task_vars) if lease else self._module(asked, task_vars),
+            line=lambda now, _seconds: line(watch.host, now["job"], now.get("progress", {})),
+            measured=lambda now, _seconds: self._measured(arguments, now),
+        )
+        return answer if answer.get("failed") or answer.get("unreachable") else self._judge(answer)
 
     @staticmethod
     def _measured(arguments, answer):

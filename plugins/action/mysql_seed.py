@@ -10,17 +10,11 @@ running; the next run of the task looks on.
 
 from __future__ import annotations
 
-import time
-
-from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.seamless.migration.plugins.action.bulk_copy import Teller, duration, on_terminal, size
-from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import ProgressJournal
+from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration, size
 
 _MODULE = "seamless.migration.mysql_seed"
 _ENDED = ("done", "failed", "interrupted", "absent")
-_LOST_FOR = 900         # seconds without a connection after which we stop looking on; the seed goes on
 
 
 def line(host, answer, seconds):
@@ -77,34 +71,16 @@ class ActionModule(ActionBase):
         return self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=task_vars)
 
     def _watch(self, arguments, answer, task_vars):
-        host = task_vars.get("inventory_hostname", "")
-        alone = len(task_vars.get("ansible_play_hosts_all") or [host]) == 1
-        quiet = boolean(task_vars.get("mysql_seed_quiet", False))
-        interval = float("inf") if quiet else float(task_vars.get("mysql_seed_progress_interval", 30))
-        teller = Teller(alone and not quiet and on_terminal(), interval)
         asked = dict(arguments, job=answer["job"], state="status")
-        begin, lost, pause = time.monotonic(), None, 0.2
-        record = ProgressJournal(task_vars, self._templar.template)
-        while answer.get("state") not in _ENDED:
-            teller.tell(line(host, answer, time.monotonic() - begin))
-            record.write("seeding", measured(answer, time.monotonic() - begin), host)
-            time.sleep(pause)
-            pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
-            try:
-                now = self._module(asked, task_vars)
-            except AnsibleConnectionFailure as error:
-                now = {"unreachable": True, "msg": str(error)}
-            if now.get("unreachable"):
-                lost = lost or time.monotonic()
-                if time.monotonic() - lost > _LOST_FOR:
-                    return now
-                continue
-            lost = None
-            if now.get("failed"):
-                return now
-            answer = now
-        teller.end()
-        return self._judge(answer)
+        watch = Watch("mysql_seed", task_vars, self._templar.template)
+        answer = watch.until(
+            _ENDED,
+            answer,
+            look=lambda: self._module(asked, task_vars),
+            line=lambda now, seconds: line(watch.host, now, seconds),
+            measured=lambda now, seconds: ("seeding", measured(now, seconds)),
+        )
+        return answer if answer.get("failed") or answer.get("unreachable") else self._judge(answer)
 
     @staticmethod
     def _judge(answer):

@@ -27,6 +27,11 @@ extends_documentation_fragment:
   - seamless.migration.attributes
   - seamless.migration.attributes.info_module
   - seamless.migration.mysql.endpoints
+attributes:
+  action:
+    description:
+      - Has an action plugin, which shows how far the work is.
+    support: full
 options:
   schemas:
     description:
@@ -109,6 +114,16 @@ options:
       - File for the keys of all rows that differ, as JSON lines. Made 0600, and replaced at each run that does not go
         on with an earlier one.
     type: path
+  job:
+    description:
+      - Name of a job. With it the module does its work in a process of its own, and returns after three seconds at the
+        latest. Either it is done by then, or RV(state) is V(running); called again with the same name it looks on, and
+        passes over its other options.
+      - A job that nobody asks for during five minutes is ended.
+      - The action plugin of the same name gives one by itself and calls the module until the end, in order to show how
+        far it is. What it shows depends on the variables C(mysql_compare_quiet), V(false) by default, and
+        C(mysql_compare_progress_interval), seconds between two lines where the output is no terminal, V(30) by default.
+    type: str
 seealso:
   - module: seamless.migration.mysql_seed
   - module: seamless.migration.mysql_switchover
@@ -241,11 +256,26 @@ queries:
   returned: always
   type: list
   elements: str
+progress:
+  description: How far the job is.
+  returned: with O(job), while it runs
+  type: dict
+  sample: {table: shop.orders, rows: 120000, rows_total: 200000, tables: 3, tables_total: 12, seconds: 14.5}
+state:
+  description: V(running), or V(done).
+  returned: with O(job)
+  type: str
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job, look
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.compare_work import Work
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.options import endpoint_spec, run_module
+
+_HOME = "~/.seamless-migration/mysql-compare"
 
 
 def argument_spec():
@@ -269,7 +299,19 @@ def argument_spec():
         "max_differences": {"type": "int", "default": 10000},
         "resume_file": {"type": "path"},
         "differences_file": {"type": "path"},
+        "job": {"type": "str"},
     }
+
+
+def in_a_job(params):
+    """Compare in a process of its own. Returns what is known by now."""
+    job = Job(os.path.expanduser(_HOME), params["job"], MySQLMigrationError)
+
+    def compare():
+        work = Work(params)
+        return dict(work.run(job.tell), queries=work.queries())
+
+    return look(job, compare, LOOK_S, LEASE_S)
 
 
 def main():
@@ -277,6 +319,8 @@ def main():
     works = []
 
     def compare():
+        if module.params["job"] and not module.check_mode:
+            return dict(in_a_job(module.params), changed=False)
         works.append(Work(module.params))
         found = works[0].plan() if module.check_mode else works[0].run()
         return dict(found, changed=False)

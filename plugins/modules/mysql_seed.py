@@ -244,13 +244,16 @@ queries:
 """
 
 import hashlib
+import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import Job
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.options import endpoint_spec, run_module
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_job import HOME, Job
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_work import METHODS, Work
+
+_HOME = "~/.seamless-migration/mysql-seed"
 
 
 def argument_spec():
@@ -272,7 +275,7 @@ def argument_spec():
         "timeout": {"type": "int", "default": 1800},
         "state": {"type": "str", "choices": ["done", "started", "status", "cleared"], "default": "done"},
         "job": {"type": "str"},
-        "state_dir": {"type": "path", "default": HOME},
+        "state_dir": {"type": "path", "default": _HOME},
     }
 
 
@@ -280,7 +283,8 @@ def job_of(params):
     """The job that these options mean."""
     target = params["target"]
     where = target["login_unix_socket"] or "%s_%s" % (target["login_host"] or "localhost", target["login_port"] or 3306)
-    return Job(params["state_dir"], params["job"] or re.sub(r"[^A-Za-z0-9_.-]", "_", where).lstrip("."))
+    name = params["job"] or re.sub(r"[^A-Za-z0-9_.-]", "_", where).lstrip(".")
+    return Job(params["state_dir"], name, MySQLMigrationError)
 
 
 def identity(params):
@@ -293,6 +297,7 @@ def identity(params):
 
 def seed(job, params):
     """Do it in this process. Returns the result."""
+    os.umask(0o077)
     work = Work(params, job.tell)
     result = work.run()
     result["queries"] = work.queries()

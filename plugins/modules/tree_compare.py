@@ -23,11 +23,15 @@ description:
 extends_documentation_fragment:
   - seamless.migration.attributes
 attributes:
+  action:
+    description:
+      - Has an action plugin, which shows how far the work is.
+    support: full
   check_mode:
     support: full
     details:
       - In check mode the options and the root are checked, a root that is not there yet is a warning. No manifest is
-        made, nothing is compared, and RV(equal) is null.
+        made, nothing is compared, O(job) is passed over, and RV(equal) is null.
   diff_mode:
     support: N/A
     details:
@@ -201,6 +205,16 @@ options:
       - Folder for intermediate files, made (0700) when it is missing. A million entries need about 300 MB in it.
     type: path
     default: /var/lib/seamless-migration/tree
+  job:
+    description:
+      - Name of a job. With it the module does its work in a process of its own, and returns after three seconds at the
+        latest. Either it is done by then, or RV(state) is V(running); called again with the same name it looks on, and
+        passes over its other options.
+      - A job that nobody asks for during five minutes is ended.
+      - The action plugin of the same name gives one by itself and calls the module until the end, in order to show how
+        far it is. What it shows depends on the variables C(tree_compare_quiet), V(false) by default, and
+        C(tree_compare_progress_interval), seconds between two lines where the output is no terminal, V(30) by default.
+    type: str
 requirements:
   - rsync, where O(dest) is a daemon
   - Python's sqlite3, for O(hash_cache)
@@ -336,9 +350,22 @@ totals:
   returned: with O(state=manifest), except in check mode
   type: dict
   sample: {entries: 20010, files: 20000, bytes: 81920000, hashed: 3000, hashed_bytes: 12288000, reused: 0}
+progress:
+  description: How far the job is.
+  returned: with O(job), while it runs
+  type: dict
+  sample: {phase: reading, entries: 120000, entries_total: 200000, hashed_bytes: 0}
+state:
+  description: V(running), or V(done).
+  returned: with O(job)
+  type: str
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import look as look_at
 from ansible_collections.seamless.migration.plugins.module_utils.tree import options
 from ansible_collections.seamless.migration.plugins.module_utils.tree.compare import IGNORABLE
 from ansible_collections.seamless.migration.plugins.module_utils.tree.errors import TreeError
@@ -375,6 +402,7 @@ def argument_spec():
         "allow_empty": {"type": "bool", "default": False},
         "workers": {"type": "int", "default": 4},
         "work_dir": {"type": "path", "default": "/var/lib/seamless-migration/tree"},
+        "job": {"type": "str"},
     }
 
 
@@ -399,9 +427,17 @@ def work(module):
         remove(path)
         return {"manifest": path}
     options.roots(params)
+    if not params["job"]:
+        return compare(params)
+    job = Job(os.path.join(params["work_dir"], "jobs"), params["job"], TreeError)
+    return look_at(job, lambda: compare(params, job.tell), LOOK_S, LEASE_S)
+
+
+def compare(params, tell=lambda progress: None):
+    """Compare, or make the manifest. tell: function of a dict, for progress. Returns the result."""
     if params["state"] == "manifest":
-        return options.manifest(params)
-    result = options.compared(params)
+        return options.manifest(params, tell)
+    result = options.compared(params, tell)
     if params["differences_file"]:
         result["differences_file"] = params["differences_file"]
     return result

@@ -34,6 +34,7 @@ def status(model, migration, owner=None):
         "working": (owner or {}).get("playbook") or ("yes" if owner else None),
         "stages": _stages(model),
         "trees": _trees(model),
+        "compares": _compares(model),
         "channels": _channels(model),
         "window": _window(model),
         "gates": _gates(model),
@@ -106,6 +107,20 @@ def _copy(data, step):
         return dict(total, limit_kib_per_s=data.get("limit_kib_per_s"), **whole, **state)
     keys = ("phase", "files_done", "files_total", "bytes_total", "bytes_per_s", "eta_s", "limit_kib_per_s", "at")
     return dict({key: data.get(key) for key in keys}, bytes_done=data.get("bytes_now"))
+
+
+def _compares(model):
+    """The compares of the stage that runs, until one of them has a result."""
+    if not model.attempt:
+        return []
+    found = []
+    for step, host, tree, data in _by_time(model):
+        if step in ("compared", "data_compared"):
+            found = []
+        elif step == "comparing" and data["at"] >= model.attempt["started"]:
+            keys = ("phase", "done", "total", "unit", "per_s", "eta_s")
+            found.append(dict({key: data.get(key) for key in keys}, tree=tree, host=host))
+    return found
 
 
 def _channels(model):
@@ -196,7 +211,8 @@ def _table(found, width):
         lines.append("  %s %s %-21s %10s" % row)
         if stage["cause"]:
             lines.append("      " + plain(" ".join(str(stage["cause"]).split())))
-    lines += _tree_lines(found["trees"]) + _channel_lines(found["channels"]) + _gate_lines(found["gates"])
+    lines += _tree_lines(found["trees"]) + _compare_lines(found["compares"])
+    lines += _channel_lines(found["channels"]) + _gate_lines(found["gates"])
     if found["window"]:
         took = words.exact(found["window"]["really_ms"] or found["window"]["ms"])
         lines += ["", "  WINDOW  %s, %s, %s" % (found["window"]["stage"], found["window"]["state"], took)]
@@ -252,6 +268,27 @@ def _short(seconds):
     )
 
 
+def _compare_lines(compares):
+    if not compares:
+        return []
+    lines = ["", "  %-26s %-22s %5s %20s %11s %7s" % ("COMPARE", "done", "", "", "rate", "left")]
+    for compare in compares:
+        done, total = number_in(compare, "done") or 0, number_in(compare, "total")
+        lines.append(
+            "  %s %s %5s %20s %11s %7s"
+            % (
+                padded("%s %s" % (compare["host"], compare["tree"]), 26),
+                drawn(done, total),
+                percent(done, total),
+                "%s %s" % (words.count(done).replace("\u202f", " "), plain(compare.get("unit") or "")),
+                words.count(number_in(compare, "per_s") or 0).replace("\u202f", " ") + "/s",
+                _short(compare.get("eta_s")),
+            )
+        )
+        lines.append("      " + plain(compare.get("phase") or ""))
+    return lines
+
+
 def _channel_lines(channels):
     if not channels:
         return []
@@ -289,6 +326,14 @@ def _lines(found):
         keys = sorted(key for key in tree if key not in ("tree", "at") and tree[key] is not None)
         lines.append(
             " ".join(["tree=%s" % _word(tree["tree"])] + ["%s=%s" % (key, _word(tree[key])) for key in keys])
+        )
+    for compare in found["compares"]:
+        keys = sorted(key for key in compare if key not in ("tree", "host") and compare[key] is not None)
+        lines.append(
+            " ".join(
+                ["compare=%s host=%s" % (_word(compare["tree"]), _word(compare["host"]))]
+                + ["%s=%s" % (key, _word(compare[key])) for key in keys]
+            )
         )
     for channel in found["channels"]:
         lines.append("channel=%(channel)s running=%(running)s lag_ms=%(lag_ms)s" % channel)

@@ -413,7 +413,7 @@ def parse(argv):
     parser.add_argument("--files", type=int, default=120000)
     parser.add_argument("--mean", type=int, default=20480, help="mean bytes of a file")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--workers", type=int, help="of ours; as many as it takes by itself without it")
     parser.add_argument("--read-ahead", type=int, default=16)
     parser.add_argument("--delta-files", type=int, default=200000)
     parser.add_argument("--memory-files", type=int, default=1000000)

@@ -16,6 +16,7 @@ from .manifest import REQUIRED, Manifest, listed_paths, make, work_folder
 
 IGNORABLE = ("mtime", "directory_mtime", "link_mtime", "mode", "owner", "group", "acl", "xattr", "hard_links")
 SHOWN = 100
+_TOLD_EVERY = 10000
 SECOND_NS = 1000000000
 _BATCH = 5000
 _ROOT = b"."
@@ -101,10 +102,11 @@ def together(source, dest):
 
 
 class FirstLook:
-    """Finds candidates in two manifests. counts: what was compared."""
+    """Finds candidates in two manifests. counts: what was compared. tell: function of a dict, for progress."""
 
-    def __init__(self, source, dest, rules):
+    def __init__(self, source, dest, rules, tell=lambda progress: None):
         check_alike(source.header, dest.header)
+        self._tell = tell
         self._source = source
         self._dest = dest
         self._rules = rules
@@ -113,7 +115,9 @@ class FirstLook:
 
     def candidates(self):
         """Yield Candidates, sorted by path."""
-        for path, *values in together(self._source.entries(), self._dest.entries()):
+        for number, (path, *values) in enumerate(together(self._source.entries(), self._dest.entries())):
+            if number % _TOLD_EVERY == 0:
+                self._tell({"phase": "comparing", "entries": number, "entries_total": None, "hashed_bytes": 0})
             if self._same(*values):
                 continue
             one, other = (value and parse(value) for value in values)
@@ -352,7 +356,7 @@ class Job:
     dest_manifest: files made before, or None; dest_manifest may be a name in the root behind the URL. live: whether
     the trees are written to meanwhile; recheck_delay: seconds until what differs is looked at again. work_dir,
     differences_file, differing_file, unsettled_file: paths. password_file: for the daemon; timeout: seconds for one
-    question to it.
+    question to it. tell: function of a dict, for progress.
     """
 
     def __init__(self, source, plan, dest=None, **more):
@@ -371,6 +375,7 @@ class Job:
         self.unsettled_file = more.get("unsettled_file")
         self.password_file = more.get("password_file")
         self.timeout = more.get("timeout", 3600)
+        self.tell = more.get("tell", lambda progress: None)
 
     def run(self):
         """Compare. Returns dict. Raises TreeError."""
@@ -407,9 +412,13 @@ class _Comparison:
         spool = os.path.join(self._folder, "candidates")
         found = pairs.write_file(spool, ((item.path, item.dump()) for item in candidates))
         if found and job.live:
+            job.tell({"phase": "waiting", "entries": 0, "entries_total": found, "hashed_bytes": 0})
             time.sleep(job.recheck_delay)
+        looked = 0
         for batch in _batches(Candidate.load(path, value) for path, value in pairs.read_file(spool)):
+            job.tell({"phase": "settling", "entries": looked, "entries_total": found, "hashed_bytes": 0})
             self._settle(batch, first_is_final)
+            looked += len(batch)
         self._findings.close(
             differences=job.differences_file, differing=job.differing_file, unsettled=job.unsettled_file
         )
@@ -433,10 +442,10 @@ class _Comparison:
         source_path = job.source_manifest
         if not source_path:
             source_path = os.path.join(self._folder, "source")
-            make(job.source, self._plan_here(), source_path, self._folder)
+            make(job.source, self._plan_here(), source_path, self._folder, job.tell)
         source = Manifest(source_path)
         self._started_ns = source.header["started_ns"]
-        look = FirstLook(source, Manifest(dest_path), job.rules)
+        look = FirstLook(source, Manifest(dest_path), job.rules, job.tell)
         self._counts = look.counts
         return look.candidates()
 
@@ -448,7 +457,7 @@ class _Comparison:
             return path
         if job.dest_manifest:
             return job.dest_manifest
-        make(job.dest, job.plan, path, self._folder)
+        make(job.dest, job.plan, path, self._folder, job.tell)
         return path
 
     def _plan_here(self):

@@ -134,15 +134,21 @@ class _Worker:
             return self._finish()
         if kind == b"s":
             return b"\0".join(b"%d\0%s" % (-number, path) for number, path in self._lowest)
-        paths = payload.split(b"\0")
+        before = dict(self._totals)
+        left = self._work(kind, payload.split(b"\0"))
+        done = [self._totals[name] - before[name] for name in ("entries", "hashed_bytes")]
+        return b"\0".join([b"%d %d" % tuple(done)] + left)
+
+    def _work(self, kind, paths):
+        """Do the paths. Returns the directories that are left."""
         if kind == b"d":
-            return b"\0".join(self._walk(paths))
+            return self._walk(paths)
         for path in paths:
             if kind == b"h":
                 self._sampled(path)
             else:
                 self._listed_entry(path)
-        return b""
+        return []
 
     def _finish(self):
         files = {
@@ -265,9 +271,8 @@ class _Stack:
     def pop(self):
         return b"d" + self._folders.pop() if self._folders else None
 
-    def answer(self, message):
-        if message:
-            self._folders += message.split(b"\0")
+    def left(self, folders):
+        self._folders += folders
 
 
 class _Batches:
@@ -281,8 +286,45 @@ class _Batches:
         batch = [path for path, _index in zip(self._paths, range(_BATCH))]
         return self._kind + b"\0".join(batch) if batch else None
 
-    def answer(self, message):
+    def left(self, folders):
         pass
+
+
+class _Told:
+    """Adds up what the workers have done, and tells it. tell: function of a dict."""
+
+    def __init__(self, root, tell):
+        self._tell = tell
+        self._entries = self._hashed = 0
+        self._total = _used_inodes(root)
+
+    def run(self, pool, jobs):
+        """Have the pool do the jobs."""
+
+        def answered(message):
+            done, *folders = message.split(b"\0")
+            self._entries, self._hashed = (
+                old + int(new) for old, new in zip((self._entries, self._hashed), done.split())
+            )
+            jobs.left(folders)
+            self._tell(
+                {
+                    "phase": "reading",
+                    "entries": self._entries,
+                    "entries_total": self._total,
+                    "hashed_bytes": self._hashed,
+                }
+            )
+
+        pool.run(jobs, answered)
+
+
+def _used_inodes(root):
+    """About how many entries a tree has that is a whole file system; None when it is not, or that does not count."""
+    if not os.path.ismount(root):
+        return None
+    found = os.statvfs(root)
+    return found.f_files - found.f_ffree or None
 
 
 def listed_paths(path, prefix):
@@ -335,10 +377,11 @@ def remove(path):
         raise TreeError("%s cannot be removed: %s" % (path, error.strerror)) from error
 
 
-def make(root, plan, path, work_dir):
+def make(root, plan, path, work_dir, tell=lambda progress: None):
     """Write the manifest of the tree root (str) to the file path, atomically.
 
-    plan: Plan. work_dir: folder for intermediate files. Returns dict with header and totals. Raises TreeError.
+    plan: Plan. work_dir: folder for intermediate files. tell: function of a dict, for progress. Returns dict with
+    header and totals. Raises TreeError.
     """
     folder = work_folder(work_dir)
     temporary = "%s.%d.tmp" % (path, os.getpid())
@@ -346,7 +389,7 @@ def make(root, plan, path, work_dir):
         if os.path.lexists(temporary):  # of a run with the same number that was killed
             os.unlink(temporary)
         header = dict(plan.header(), root=root, host=os.uname().nodename, started_ns=int(time.time() * 1e9))
-        files, totals = _gather(root, plan, folder)
+        files, totals = _gather(root, plan, folder, _Told(root, tell))
         lines = pairs.unique(pairs.merged(files["main"], os.path.join(folder, "main")))
         lines = _patched(lines, _leaders(files["links"], folder), GROUP)
         lines = _patched(lines, pairs.merged(files["hashes"], os.path.join(folder, "hashes")), CONTENT)
@@ -363,7 +406,7 @@ def make(root, plan, path, work_dir):
             os.unlink(temporary)
 
 
-def _gather(root, plan, folder):
+def _gather(root, plan, folder, told):
     """Have the workers look at everything. Returns (files of pairs by kind, totals)."""
     listed = None
     names = os.path.join(folder, "list")
@@ -371,11 +414,11 @@ def _gather(root, plan, folder):
         listed = _Listed(listed_paths(plan.files_from, names))
     with Pool(plan.workers, lambda number: _Worker(number, root, plan, listed, folder)) as pool:
         jobs = _Batches(b"l", listed_paths(plan.files_from, names)) if plan.level == "touched" else _Stack()
-        pool.run(jobs, jobs.answer)
+        told.run(pool, jobs)
         if plan.level != "touched":
-            pool.run(_Batches(b"l", [b"."]), lambda _answer: None)
+            told.run(pool, _Batches(b"l", [b"."]))
         if plan.sample:
-            pool.run(_Batches(b"h", _lowest(pool.each(b"s"), plan.sample)), lambda _answer: None)
+            told.run(pool, _Batches(b"h", _lowest(pool.each(b"s"), plan.sample)))
         files, totals = {"main": [], "links": [], "hashes": []}, {}
         for answer in pool.each(FINISH):
             part = json.loads(answer.decode("ascii"))

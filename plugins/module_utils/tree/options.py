@@ -122,15 +122,15 @@ def roots(params):
         check_root(dest, False, params["allow_empty"])
 
 
-def manifest(params):
-    """Make the manifest. Returns dict. Raises TreeError."""
+def manifest(params, tell=lambda progress: None):
+    """Make the manifest. tell: function of a dict, for progress. Returns dict. Raises TreeError."""
     path = in_root(params["path"], params["manifest"], "manifest")
-    made = make(params["path"], plan(params), path, params["work_dir"])
+    made = make(params["path"], plan(params), path, params["work_dir"], tell)
     return {"manifest": path, "totals": made["totals"]}
 
 
-def compared(params):
-    """Compare. Returns dict. Raises TreeError."""
+def compared(params, tell=lambda progress: None):
+    """Compare. tell: function of a dict, for progress. Returns dict. Raises TreeError."""
     job = Job(
         params["path"],
         plan(params),
@@ -146,5 +146,6 @@ def compared(params):
         unsettled_file=params.get("unsettled_file"),
         password_file=params.get("password_file"),
         timeout=params["timeout"],
+        tell=tell,
     )
     return job.run()

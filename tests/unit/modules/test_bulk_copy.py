@@ -28,59 +28,6 @@ def test_a_line_says_when_the_tree_is_still_being_counted():
     assert "1/5+ files, 10 B/50 B+" in line and "ETA -" in line and "limit none" in line
 
 
-class Screen:
-    columns = 79
-    verbosity = 0
-
-    def __init__(self):
-        self.shown = []
-
-    def display(self, text, **how):
-        self.shown.append((text, how.get("newline", True)))
-
-
-@pytest.fixture
-def screen(monkeypatch):
-    made = Screen()
-    monkeypatch.setattr(bulk_copy, "display", made)
-    return made
-
-
-def test_a_terminal_gets_one_line_written_over_and_over(screen):
-    teller = bulk_copy.Teller(True, 30)
-    teller.tell("a long line")
-    teller.tell("short")
-    teller.end()
-    assert screen.shown == [("\ra long line", False), ("\rshort      ", False), ("\r     \r", False)]
-
-
-def test_a_line_on_a_terminal_is_never_longer_than_it_is_wide(screen):
-    teller = bulk_copy.Teller(True, 30)
-    teller.tell("x" * 200)
-    teller.end()
-    assert screen.shown == [("\r" + "x" * 79, False), ("\r" + " " * 79 + "\r", False)]
-
-
-def test_nothing_is_written_over_where_vvv_writes_between(screen, monkeypatch):
-    monkeypatch.setattr(bulk_copy.os, "readlink", lambda path: "/dev/pts/3")
-    assert bulk_copy.on_terminal()
-    screen.verbosity = 3
-    assert not bulk_copy.on_terminal()
-    screen.verbosity = 0
-    monkeypatch.setattr(bulk_copy.os, "readlink", lambda path: "pipe:[77]")
-    assert not bulk_copy.on_terminal()
-
-
-def test_a_log_gets_a_line_now_and_then(screen):
-    teller = bulk_copy.Teller(False, 30)
-    teller.tell("one")
-    teller.at -= 31
-    teller.tell("two")
-    teller.tell("three")
-    teller.end()
-    assert screen.shown == [("two", True)]
-
-
 @pytest.fixture
 def play(tmp_path):
     """Run one task with the real ansible-playbook. Returns the result of the task."""

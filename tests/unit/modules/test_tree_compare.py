@@ -150,3 +150,53 @@ def test_documentation_and_options_agree():
     for name, option in spec.items():
         for key in ("type", "default", "choices", "elements", "required"):
             assert documented[name].get(key) == option.get(key), (name, key)
+
+
+def test_a_job_says_what_the_module_says_without_one(host):
+    (host.dest / "sub" / "file").write_text("Content")
+    manifest = {"state": "manifest", "manifest": str(host.folder / "m")}
+    for options in (manifest, {"dest": str(host.dest), "level": "full"}):
+        answer, plain = host.run(job="compare-1", **options), host.run(**options)
+        assert answer.pop("state") == "done"
+        for one in (answer, plain):
+            one.pop("invocation"), one.pop("seconds", None)
+        assert answer == plain
+    assert os.listdir(str(host.folder / "work" / "jobs")) == []
+
+
+def test_a_job_that_waits_tells_how_far_it_is_and_ends_with_its_result(host):
+    (host.dest / "sub" / "file").write_text("Content")
+    options = {"dest": str(host.dest), "level": "full", "live": True, "recheck_delay": 6, "job": "compare-1"}
+    answer = host.run(**options)
+    assert answer["state"] == "running" and answer["progress"]["phase"] in ("begin", "reading", "comparing", "waiting")
+    assert "equal" not in answer
+    while answer["state"] == "running":
+        answer = host.run(**options)
+    assert answer["equal"] is False and answer["counts"]["different"] == 1
+
+
+def test_a_failure_of_a_job_is_told_as_without_one(host):
+    options = {"dest": str(host.dest), "dest_manifest": str(host.dest / "sub" / "file"), "level": "full"}
+    answer, plain = host.run(job="compare-1", **options), host.run(**options)
+    assert answer["failed"] and answer["msg"] == plain["msg"]
+
+
+def test_a_playbook_shows_how_far_it_is(host):
+    (host.dest / "sub" / "file").write_text("Content")
+    task = {"path": str(host.source), "dest": str(host.dest), "level": "full", "live": True, "recheck_delay": 6,
+            "work_dir": str(host.folder / "work")}
+    book = [{"hosts": "localhost", "gather_facts": False, "vars": {
+        "ansible_python_interpreter": sys.executable, "tree_compare_progress_interval": 0,
+    }, "tasks": [
+        {"name": "Compare", "seamless.migration.tree_compare": task, "register": "found"},
+        {"name": "Judge", "ansible.builtin.assert": {"that": ["found.counts.different == 1", "'state' not in found"]}},
+    ]}]
+    (host.folder / "play.yml").write_text(json.dumps(book))
+    done = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), str(host.folder / "play.yml")],
+        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.path.join(ROOT, "build", "collections"), LC_ALL="C.UTF-8",
+                 ANSIBLE_LOCALHOST_WARNING="false"),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "localhost %s: waiting, 0/about 1 entries" % host.source in done.stdout, done.stdout

@@ -9,9 +9,9 @@ import time
 
 import fakes
 import pytest
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import Job
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import seed_clone, seed_work
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.seed_job import Job
 
 HAS = fakes.UUID + ":1-100"
 DUMP = """#!%s
@@ -476,7 +476,7 @@ def _wait(job):
 
 
 def _job(tmp_path):
-    job = Job(str(tmp_path / "jobs"), "new_3306")
+    job = Job(str(tmp_path / "jobs"), "new_3306", MySQLMigrationError)
     job.open()
     return job
 
@@ -503,7 +503,7 @@ def test_a_job_that_fails_tells_why(tmp_path):
 def test_a_job_that_was_killed_is_interrupted_and_one_that_runs_is_held(tmp_path):
     job = _job(tmp_path)
     assert job.take()
-    other = Job(str(tmp_path / "jobs"), "new_3306")
+    other = Job(str(tmp_path / "jobs"), "new_3306", MySQLMigrationError)
     job.tell({"bytes": 1})
     assert not other.take() and other.read()["state"] == "running"
     job.release()
@@ -513,4 +513,4 @@ def test_a_job_that_was_killed_is_interrupted_and_one_that_runs_is_held(tmp_path
 def test_names_of_jobs_stay_in_their_folder(tmp_path):
     for name in ("../x", ".x", "a/b", ""):
         with pytest.raises(MySQLMigrationError, match="job"):
-            Job(str(tmp_path), name)
+            Job(str(tmp_path), name, MySQLMigrationError)

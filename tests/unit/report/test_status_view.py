@@ -119,3 +119,19 @@ def test_the_watch_reads_the_journal_alone(tmp_path):
     assert "\033" not in table and "storage_copy" in table
     gone = subprocess.run([sys.executable, WATCH, "/nowhere"], stderr=subprocess.PIPE, text=True, check=False)
     assert gone.returncode == 2 and "there is no journal /nowhere" in gone.stderr
+
+
+def test_a_compare_is_shown_until_it_has_a_result():
+    story = stories.up_to_the_switch().begin("storage_verify")
+    data = {"tree": "/srv/files", "phase": "reading", "done": 1200000, "total": 3000000, "unit": "entries",
+            "per_s": 2000, "eta_s": 900}
+    story.say("measured", data, step="comparing", host="files_old")
+    found = status_of(story, {"playbook": "storage_verify"})
+    assert [(one["host"], one["done"]) for one in found["compares"]] == [("files_old", 1200000)]
+    table = status_model.text(found, "table")
+    assert "COMPARE" in table and " 40 %" in table and "1,200,000".replace(",", " ") in table
+    assert max(status_model.wide(line) for line in table.splitlines()) <= 100
+    assert "compare=/srv/files host=files_old" in status_model.text(found, "lines")
+    story.say("measured", {"tree": "/srv/files", "equal": True, "counts": {}, "seconds": 3.0, "level": "full"},
+              step="compared", host="files_old")
+    assert status_of(story, {"playbook": "storage_verify"})["compares"] == []
