@@ -434,14 +434,15 @@ def main(argv=None):
     try:
         for name in options.only:
             getattr(bench, name)()
+        text = table(bench.results)
+        stem = "storage-quick" if options.quick else "storage"
+        bench.results["verdicts"] = [list(row) for row in verdicts(bench.results)]
+        (BENCH / (stem + ".json")).write_text(json.dumps(bench.results, indent=1) + "\n")
+        (BENCH / (stem + ".md")).write_text(text)
+        print(text, flush=True)
+        bench.say("removing the copies, which takes as long as making them")
     finally:
         bench.close()
-    text = table(bench.results)
-    stem = "storage-quick" if options.quick else "storage"
-    bench.results["verdicts"] = [list(row) for row in verdicts(bench.results)]
-    (BENCH / (stem + ".json")).write_text(json.dumps(bench.results, indent=1) + "\n")
-    (BENCH / (stem + ".md")).write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":
