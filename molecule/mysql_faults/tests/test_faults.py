@@ -282,6 +282,23 @@ def test_a_filter_is_refused(bed):
         bed.new.run("STOP REPLICA FOR CHANNEL ''", "CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB = () FOR CHANNEL ''")
 
 
+@pytest.mark.parametrize("option", ["binlog_do_db", "binlog_ignore_db"])
+def test_a_filter_of_the_binary_log_is_refused(bed, option):
+    """What the source leaves out of its binary log never reaches the target, and GTIDs do not tell."""
+    node = bed.old
+    node.shell("echo '%s = mysql' >> /etc/mysql/mysql.conf.d/zz-lab.cnf && systemctl restart mysql" % option)
+    try:
+        node.wait_until_up()
+        node.run(OPEN)
+        result = bed.switch()
+        assert result["failed"]
+        assert "%s=mysql" % option in result["msg"]
+        assert not bed.old.fenced()
+    finally:
+        node.shell("sed -i '/^%s/d' /etc/mysql/mysql.conf.d/zz-lab.cnf && systemctl restart mysql" % option)
+        node.wait_until_up()
+
+
 def test_an_errant_transaction_is_refused(bed):
     bed.old.run("STOP REPLICA FOR CHANNEL '%s'" % REVERSE)
     bed.new.run(OPEN, "CREATE TABLE shop.errant (id INT PRIMARY KEY)", FENCE)

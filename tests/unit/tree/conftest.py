@@ -10,25 +10,8 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "rsync"))
 
+from hostile_names import HOSTILE  # noqa: E402 - after the path is set
 from loopback_daemon import Daemon  # noqa: E402 - after the path is set
-
-HOSTILE = [
-    b"plain",
-    b"with blank",
-    b"new\nline",
-    b"tab\there",
-    b"back\\slash",
-    b"back\\#012escape",
-    b"quote'\"`$(x)",
-    b"[bracket]*?",
-    b"\xff\xfe not utf-8",
-    "ünïcödé".encode(),
-    b"-dash",
-    b"#hash",
-    b"%percent%41",
-    b"trailing ",
-    b" leading",
-]
 
 
 class Trees:

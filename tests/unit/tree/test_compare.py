@@ -15,7 +15,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.tree import com
 from ansible_collections.seamless.migration.plugins.module_utils.tree.compare import Job, Rules
 from ansible_collections.seamless.migration.plugins.module_utils.tree.errors import TreeError
 from ansible_collections.seamless.migration.plugins.module_utils.tree.manifest import Manifest, Plan, make
-from conftest import HOSTILE
+from hostile_names import HOSTILE
 from loopback_daemon import Daemon
 
 NAME = b"deep/er/new\nline"
