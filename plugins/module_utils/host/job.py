@@ -41,13 +41,16 @@ class Job(object):
         self._identity = None
 
     def open(self):
-        """Make the folder, for root only."""
+        """Make the folder and those above it that are missing, for its owner only."""
+        before = os.umask(0o077)
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             os.chmod(self.folder, 0o700)
         except OSError as error:
             raise self.error("Failed to make the folder %s: %s. Make room there, or correct who may write to it."
                              % (self.folder, error.strerror)) from error
+        finally:
+            os.umask(before)
 
     def take(self):
         """Take the lock. Returns False when another process has it."""

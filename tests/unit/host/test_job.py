@@ -56,6 +56,11 @@ def test_long_work_is_looked_at_and_not_begun_again(job, tmp_path):
     assert begun.read_text() == "x"
 
 
+def test_its_folders_are_for_its_owner_only(job, tmp_path):
+    job.open()
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "jobs", tmp_path / "jobs" / job.name)] == [0o700, 0o700]
+
+
 def test_what_it_raised_is_raised_with_its_number(job, tmp_path):
     def work():
         raise OurError("the disk is full. Make room", code=28)
