@@ -13,6 +13,28 @@ def _everybody():
     return hosts()
 
 
+def dies_while_nobody_can_write(_run):
+    record = "/var/lib/seamless-migration/freeze/*.json"
+    look = "grep -Eq '\"state\": \"(freezing|drained)\"' %s && grep -Eq '\"frozen_at\": [1-9]' %s" % (record, record)
+    lab("ssh", "nfs_old", "--", "until %s; do sleep 0.05; done" % look)
+    lab("kill", "nfs_old")
+
+
+def test_an_old_server_that_dies_in_the_freeze_is_waited_for_and_serves_again(everybody, tmp_path):
+    run = Run("storage_cutover", at=("window_opened",), act=dies_while_nobody_can_write)
+    assert run.end() != 0
+    assert not run.saw("committed")
+    assert "Read-only file system" in everybody["nfs_new"].run("touch /srv/files/not-here").stderr
+    for name in CLIENTS:
+        assert source(everybody[name]) == "nfs-old:/srv/files"
+    lab("start", "nfs_old")
+    for name in CLIENTS:
+        assert writes_on(everybody[name], within=400)  # by the dead-man of the client, when the server answers again
+    served_by(everybody, "nfs_old", left="nfs_new")
+    verdict("nfs_old", tmp_path)
+    play("storage_verify")
+
+
 def test_an_old_server_that_is_dead_after_the_commit_does_not_keep_the_clients(everybody, tmp_path):
     run = Run("storage_cutover", at=("committed",), act=lambda _run: lab("kill", "nfs_old"))
     assert run.end() != 0  # what is left to do there could not be done
