@@ -55,8 +55,23 @@ def test_a_story_that_fails_twice_has_failed(tmp_path):
 def test_a_story_for_which_no_time_is_left_is_skipped_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(gates, "MINUTES", 0)
     outcome = outcome_of("exit 0", cwd=tmp_path, story=True)
-    assert (outcome.state, outcome.remark) == ("skipped", "no time was left for it after 0 minutes")
+    assert outcome.state == "skipped"
+    assert outcome.remark.startswith("no time was left for it after 0 minutes; make molecule S=")
     assert outcome_of("exit 0", cwd=tmp_path).state == "passed"
+
+
+def test_the_last_stories_need_more_time_than_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(gates, "MINUTES", gates.LATE_MINUTES - 1)
+    monkeypatch.setattr(gates, "STARTED", gates.time.monotonic())
+    assert outcome_of("exit 0", cwd=tmp_path, story=True).state == "passed"
+    assert outcome_of("exit 0", cwd=tmp_path, story=True, late=True).state == "skipped"
+    assert outcome_of("exit 0", cwd=tmp_path, late=True).state == "passed"
+
+
+def test_the_last_stories_come_last():
+    late, apart, other = gates.Gate("late", [], late=True), gates.Gate("apart", [], apart=True), gates.Gate("other", [])
+    made = gates.Queue([late, apart, other])
+    assert [made.take().name for _number in range(2)] == ["other", "apart"]
 
 
 def test_gates_that_may_not_meet_never_do_and_the_others_run_beside_them(tmp_path):
