@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from ansible.utils.display import Display
-from ansible_collections.seamless.migration.plugins.action.bulk_copy import measured, on_terminal
+from ansible_collections.seamless.migration.plugins.action.bulk_copy import measured
 from ansible_collections.seamless.migration.plugins.module_utils import journal, journal_schema
 from ansible_collections.seamless.migration.plugins.plugin_utils import status_model
 from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import JournalAction
 from ansible_collections.seamless.migration.plugins.plugin_utils.report_model import Model
+from ansible_collections.seamless.migration.plugins.plugin_utils.watching import on_terminal
 
 display = Display()
 
