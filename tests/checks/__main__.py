@@ -17,6 +17,7 @@ CHECKS = (
     modules.check_documentation,
     modules.check_tests,
     playbooks.check_strategy,
+    playbooks.check_ends,
     readme.check_lists,
     roles.check_readmes,
     roles.check_specs,

@@ -187,6 +187,14 @@ def test_a_play_that_another_strategy_could_tear_apart_is_named(checkout):
     assert problems(playbooks.check_strategy, checkout)[0].startswith("playbooks/look.yml: Look: no strategy")
 
 
+def test_a_play_that_would_not_end_the_playbook_with_a_lost_host_is_named(checkout):
+    line = "  strategy: ansible.builtin.linear\n"
+    checkout.replace("playbooks/look.yml", line, line + "  any_errors_fatal: true\n")
+    assert problems(playbooks.check_ends, checkout)[0].startswith("playbooks/look.yml: Look: any_errors_fatal without")
+    checkout.replace("playbooks/look.yml", line, line + "  max_fail_percentage: 0\n")
+    assert problems(playbooks.check_ends, checkout) == []
+
+
 @pytest.mark.parametrize(
     "old, said",
     [
