@@ -65,7 +65,7 @@ def mount(lab, tools):
     old = server(lab)
     lines = _write("/etc/exports", EXPORTS % (EXPORT, lab.subnet))
     # Its kernel refuses locks for 90 s after the start, unless no client can have any from before.
-    lines += "systemctl start nfs-server\n"
+    lines += "systemctl enable --now nfs-server\n"
     lines += "echo Y > /proc/fs/nfsd/v4_end_grace; echo Y > /proc/fs/lockd/nlm_end_grace\n"
     lines += "install -d -o files -g files %s/held && exportfs -r" % EXPORT
     ssh.on(lab, old, lines, timeout=300)
