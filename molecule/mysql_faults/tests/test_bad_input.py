@@ -188,8 +188,12 @@ def test_a_link_between_the_servers_that_is_cut_in_the_window_is_put_back(bed):
         bed.new.shell(route % ("add", address))
         try:
             writers.wait_for_writes(30)
-            status = bed.new.run("SHOW REPLICA STATUS FOR CHANNEL ''")[0]
-            assert (status["Replica_IO_Running"], status["Seconds_Behind_Source"]) == ("Yes", 0)
+
+            def looks_well():
+                status = bed.new.run("SHOW REPLICA STATUS FOR CHANNEL ''")[0]
+                return (status["Replica_IO_Running"], status["Seconds_Behind_Source"]) == ("Yes", 0)
+
+            until(looks_well, 10)  # once it has applied what it had
             process.go_on("fence")
             result = process.end()
         finally:

@@ -134,6 +134,7 @@ class Bed:
         self.nodes = (self.old, self.new)
         self.folder = Path(folder)
         self.journal = self.folder / "faults.jsonl"
+        self.started = []
 
     @staticmethod
     def _read(path):
@@ -234,7 +235,15 @@ class Bed:
 
     def start(self, back=False, pause=None, **more):
         """Start the module. pause: points at which it waits, see Process. Returns Process."""
-        return Process(self, self.options(back, **more), pause or [])
+        self.started.append(Process(self, self.options(back, **more), pause or []))
+        return self.started[-1]
+
+    def end_all(self):
+        """End what a test that failed has left at a point, where it holds the locks of both servers."""
+        for process in self.started:
+            if process.process.poll() is None:
+                process.kill()
+        self.started = []
 
     def switch(self, back=False, **more):
         """Run the module to its end. Returns what it said."""

@@ -19,4 +19,5 @@ def servers(tmp_path_factory):
 @pytest.fixture
 def bed(servers):
     servers.reset()
-    return servers
+    yield servers
+    servers.end_all()
