@@ -35,7 +35,9 @@ CODES = {
     11: Code("error in file I/O", STOP,
              "Look for a full or read-only file system on the target, and for disk errors."),
     12: Code("error in the rsync protocol data stream", RETRY,
-             "The connection broke or the other rsync ended: look at its log."),
+             # Also where the remote shell ends so fast that its own status is not there yet.
+             "The connection broke or the other rsync ended: look at its log. "
+             "Look whether ssh reaches the other side without a question, where ssh is in between."),
     13: Code("errors with program diagnostics", STOP, "Look at both rsyncs' logs."),
     14: Code("error in interprocess communication", RETRY_ONCE, "Look for memory or process limits."),
     15: Code("sibling process crashed", RETRY_ONCE, "Look at the kernel's log."),
