@@ -361,8 +361,6 @@ state:
   type: str
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job
 from ansible_collections.seamless.migration.plugins.module_utils.host.job import look as look_at
@@ -429,7 +427,7 @@ def work(module):
     options.roots(params)
     if not params["job"]:
         return compare(params)
-    job = Job(os.path.join(params["work_dir"], "jobs"), params["job"], TreeError)
+    job = Job(params["work_dir"], params["job"], TreeError)
     return look_at(job, lambda: compare(params, job.tell), LOOK_S, LEASE_S)
 
 

@@ -161,7 +161,7 @@ def test_a_job_says_what_the_module_says_without_one(host):
         for one in (answer, plain):
             one.pop("invocation"), one.pop("seconds", None)
         assert answer == plain
-    assert os.listdir(str(host.folder / "work" / "jobs")) == []
+    assert os.listdir(str(host.folder / "work")) == []
 
 
 def test_a_job_that_waits_tells_how_far_it_is_and_ends_with_its_result(host):
