@@ -124,6 +124,11 @@ options:
         far it is. What it shows depends on the variables C(mysql_compare_quiet), V(false) by default, and
         C(mysql_compare_progress_interval), seconds between two lines where the output is no terminal, V(30) by default.
     type: str
+  state_dir:
+    description:
+      - Folder for jobs, made when it is missing.
+    type: path
+    default: ~/.seamless-migration/mysql-compare
 seealso:
   - module: seamless.migration.mysql_seed
   - module: seamless.migration.mysql_switchover
@@ -267,15 +272,11 @@ state:
   type: str
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job, look
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.compare_work import Work
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.options import endpoint_spec, run_module
-
-_HOME = "~/.seamless-migration/mysql-compare"
 
 
 def argument_spec():
@@ -300,12 +301,13 @@ def argument_spec():
         "resume_file": {"type": "path"},
         "differences_file": {"type": "path"},
         "job": {"type": "str"},
+        "state_dir": {"type": "path", "default": "~/.seamless-migration/mysql-compare"},
     }
 
 
 def in_a_job(params):
     """Compare in a process of its own. Returns what is known by now."""
-    job = Job(os.path.expanduser(_HOME), params["job"], MySQLMigrationError)
+    job = Job(params["state_dir"], params["job"], MySQLMigrationError)
 
     def compare():
         work = Work(params)
