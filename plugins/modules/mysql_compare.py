@@ -25,13 +25,9 @@ description:
     SHOW_ROUTINE, TRIGGER and EVENT.
 extends_documentation_fragment:
   - seamless.migration.attributes
+  - seamless.migration.job
   - seamless.migration.attributes.info_module
   - seamless.migration.mysql.endpoints
-attributes:
-  action:
-    description:
-      - Has an action plugin, which shows how far the work is.
-    support: full
 options:
   schemas:
     description:
@@ -114,16 +110,6 @@ options:
       - File for the keys of all rows that differ, as JSON lines. Made 0600, and replaced at each run that does not go
         on with an earlier one.
     type: path
-  job:
-    description:
-      - Name of a job. With it the module does its work in a process of its own, and returns after three seconds at the
-        latest. Either it is done by then, or RV(state) is V(running); called again with the same name it looks on, and
-        passes over its other options.
-      - A job that nobody asks for during five minutes is ended.
-      - The action plugin of the same name gives one by itself and calls the module until the end, in order to show how
-        far it is. What it shows depends on the variables C(mysql_compare_quiet), V(false) by default, and
-        C(mysql_compare_progress_interval), seconds between two lines where the output is no terminal, V(30) by default.
-    type: str
   state_dir:
     description:
       - Folder for jobs, made when it is missing.
@@ -273,7 +259,7 @@ state:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job, look
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job, begin_or_look
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.compare_work import Work
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.options import endpoint_spec, run_module
@@ -313,7 +299,7 @@ def in_a_job(params):
         work = Work(params)
         return dict(work.run(job.tell), queries=work.queries())
 
-    return look(job, compare, LOOK_S, LEASE_S)
+    return begin_or_look(job, compare, LOOK_S, LEASE_S)
 
 
 def main():

@@ -244,7 +244,6 @@ queries:
 """
 
 import hashlib
-import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
@@ -297,7 +296,6 @@ def identity(params):
 
 def seed(job, params):
     """Do it in this process. Returns the result."""
-    os.umask(0o077)
     work = Work(params, job.tell)
     result = work.run()
     result["queries"] = work.queries()

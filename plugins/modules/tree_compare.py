@@ -22,11 +22,8 @@ description:
   - What cannot be read on one of the sides is a finding of its kind, not silence.
 extends_documentation_fragment:
   - seamless.migration.attributes
+  - seamless.migration.job
 attributes:
-  action:
-    description:
-      - Has an action plugin, which shows how far the work is.
-    support: full
   check_mode:
     support: full
     details:
@@ -205,16 +202,6 @@ options:
       - Folder for intermediate files, made (0700) when it is missing. A million entries need about 300 MB in it.
     type: path
     default: /var/lib/seamless-migration/tree
-  job:
-    description:
-      - Name of a job. With it the module does its work in a process of its own, and returns after three seconds at the
-        latest. Either it is done by then, or RV(state) is V(running); called again with the same name it looks on, and
-        passes over its other options.
-      - A job that nobody asks for during five minutes is ended.
-      - The action plugin of the same name gives one by itself and calls the module until the end, in order to show how
-        far it is. What it shows depends on the variables C(tree_compare_quiet), V(false) by default, and
-        C(tree_compare_progress_interval), seconds between two lines where the output is no terminal, V(30) by default.
-    type: str
 requirements:
   - rsync, where O(dest) is a daemon
   - Python's sqlite3, for O(hash_cache)
@@ -362,8 +349,7 @@ state:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job
-from ansible_collections.seamless.migration.plugins.module_utils.host.job import look as look_at
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job, begin_or_look
 from ansible_collections.seamless.migration.plugins.module_utils.tree import options
 from ansible_collections.seamless.migration.plugins.module_utils.tree.compare import IGNORABLE
 from ansible_collections.seamless.migration.plugins.module_utils.tree.errors import TreeError
@@ -428,7 +414,7 @@ def work(module):
     if not params["job"]:
         return compare(params)
     job = Job(params["work_dir"], params["job"], TreeError)
-    return look_at(job, lambda: compare(params, job.tell), LOOK_S, LEASE_S)
+    return begin_or_look(job, lambda: compare(params, job.tell), LOOK_S, LEASE_S)
 
 
 def compare(params, tell=lambda progress: None):

@@ -2,8 +2,6 @@
 """Work of a module that runs on when module, connection or controller are gone, and can be asked how far it is."""
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import re
@@ -11,9 +9,8 @@ import shutil
 import signal
 import threading
 import time
-import traceback
 
-from ansible_collections.seamless.migration.plugins.module_utils.host import files
+from ansible_collections.seamless.migration.plugins.module_utils.host import detached, files
 
 LOOK_S = 3              # that a look may take
 LEASE_S = 300           # without a look after which work ends that nobody else would want the result of
@@ -54,16 +51,8 @@ class Job(object):
 
     def take(self):
         """Take the lock. Returns False when another process has it."""
-        handle = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                return False
-            raise
-        self._lock = handle
-        return True
+        self._lock = detached.take(os.path.join(self.folder, "lock"))
+        return self._lock is not None
 
     def release(self):
         if self._lock is not None:
@@ -101,34 +90,21 @@ class Job(object):
         """
         self._identity = identity
         self.write("running", progress={"phase": "begin"})
-        child = os.fork()
-        if child:
-            os.waitpid(child, 0)
-            self.release()
-            return
-        try:
-            os.setsid()
-            if os.fork():
-                os._exit(0)
-            _let_go(self._lock)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            self.write("running", progress={"phase": "begin"})
-            if lease:
-                threading.Thread(target=self._end_when_forgotten, args=(lease,), daemon=True).start()
-            self._do(work)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                self.write("failed", msg="Failed in a way that nobody thought of: %s. Report this."
-                           % traceback.format_exc())
-        finally:
-            os._exit(0)
+        detached.detach(self._lock, lambda: self._do(work, lease), self._crashed)
+        self.release()
 
-    def _do(self, work):
+    def _do(self, work, lease):
+        self.write("running", progress={"phase": "begin"})  # by the process that does it
+        if lease:
+            threading.Thread(target=self._end_when_forgotten, args=(lease,), daemon=True).start()
         try:
             self.write("done", result=work())
         except self.error as error:
             told = dict((name, getattr(error, name)) for name in ("code", "server_text") if hasattr(error, name))
             self.write("failed", msg=str(error), **told)
+
+    def _crashed(self, text):
+        self.write("failed", msg="Failed in a way that nobody thought of: %s. Report this." % text)
 
     def ask(self):
         """Somebody still wants to know."""
@@ -157,7 +133,7 @@ class Job(object):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def look(job, work, seconds, lease):
+def begin_or_look(job, work, seconds, lease):
     """Begin work() as `job`, or look at it when it was begun. Returns a dict.
 
     While it runs after so many seconds that has state running and progress (see Job.tell). In the end it is what work()
@@ -197,16 +173,3 @@ def _forget_old(folder):
         with contextlib.suppress(OSError):
             if time.time() - os.stat(os.path.join(path, "asked")).st_mtime > _FORGOTTEN_AFTER:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _let_go(lock):
-    """Close what belongs to the one who started us, so that the connection can end."""
-    os.chdir("/")
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != lock:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
-    null = os.open(os.devnull, os.O_RDWR)
-    for handle in (0, 1, 2):
-        os.dup2(null, handle)
-    os.close(null)

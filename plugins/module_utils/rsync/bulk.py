@@ -9,13 +9,12 @@ import collections
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
 import traceback
 
-from ansible_collections.seamless.migration.plugins.module_utils.host import command
+from ansible_collections.seamless.migration.plugins.module_utils.host import command, detached
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import (
     binary,
     deal,
@@ -711,40 +710,12 @@ def detach(job):
 
     The job's lock must be held; it goes over to the new process. Returns at once.
     """
-    child = os.fork()
-    if child:
-        os.waitpid(child, 0)
-        job.unlock()
-        return
-    try:
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        _let_go(job)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        Engine(job).execute()
-    except BaseException:
+    def crashed(text):
         with open(job.path("crash"), "w") as stream:
-            stream.write(traceback.format_exc())
-    finally:
-        os._exit(0)
+            stream.write(text)
 
-
-def _let_go(job):
-    """Close what belongs to the one who started us, so that the connection can end."""
-    os.chdir("/")
-    os.umask(0o077)
-    keep = {0, 1, 2, job.lock_handle}
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
-            try:
-                os.close(int(name))
-            except OSError:
-                pass
-    null = os.open(os.devnull, os.O_RDWR)
-    for handle in (0, 1, 2):
-        os.dup2(null, handle)
-    os.close(null)
+    detached.detach(job.lock_handle, lambda: Engine(job).execute(), crashed)
+    job.unlock()
 
 
 def count_source(spec):

@@ -5,8 +5,6 @@ One folder a job. `lock` is held as long as an engine works, `spec` says what is
 wants now, `progress` how far it is, `run` which attempt this is, `done` which lists are copied.
 """
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +12,7 @@ import re
 import shutil
 import time
 
+from ansible_collections.seamless.migration.plugins.module_utils.host import detached
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary import RsyncError
 
 HOME = "/var/lib/seamless-migration/bulk"
@@ -116,16 +115,8 @@ class Job:
 
     def lock(self):
         """Take the job for this process and its children. Returns whether it was free."""
-        handle = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                return False
-            raise
-        self._lock = handle
-        return True
+        self._lock = detached.take(self.path("lock"))
+        return self._lock is not None
 
     def unlock(self):
         if self._lock is not None:

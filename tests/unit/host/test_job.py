@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from ansible_collections.seamless.migration.plugins.module_utils.host.job import Job, look
+from ansible_collections.seamless.migration.plugins.module_utils.host.job import Job, begin_or_look
 
 
 class OurError(Exception):
@@ -34,7 +34,7 @@ def ended(pid):
 
 
 def test_short_work_is_done_at_the_first_look_and_nothing_is_left(job, tmp_path):
-    assert look(job, lambda: {"equal": True}, 10, 60) == {"equal": True, "state": "done"}
+    assert begin_or_look(job, lambda: {"equal": True}, 10, 60) == {"equal": True, "state": "done"}
     assert os.listdir(str(tmp_path / "jobs")) == []
 
 
@@ -49,10 +49,10 @@ def test_long_work_is_looked_at_and_not_begun_again(job, tmp_path):
             time.sleep(0.05)
         return {"entries": 9}
 
-    assert look(job, work, 0.5, 60) == {"state": "running", "progress": {"entries": 5}}
-    assert look(Job(os.path.dirname(job.folder), job.name, OurError), work, 0.1, 60)["state"] == "running"
+    assert begin_or_look(job, work, 0.5, 60) == {"state": "running", "progress": {"entries": 5}}
+    assert begin_or_look(Job(os.path.dirname(job.folder), job.name, OurError), work, 0.1, 60)["state"] == "running"
     goes_on.touch()
-    assert look(job, work, 10, 60) == {"entries": 9, "state": "done"}
+    assert begin_or_look(job, work, 10, 60) == {"entries": 9, "state": "done"}
     assert begun.read_text() == "x"
 
 
@@ -66,22 +66,22 @@ def test_what_it_raised_is_raised_with_its_number(job, tmp_path):
         raise OurError("the disk is full. Make room", code=28)
 
     with pytest.raises(OurError, match="disk is full") as caught:
-        look(job, work, 10, 60)
+        begin_or_look(job, work, 10, 60)
     assert caught.value.code == 28
     assert os.listdir(str(tmp_path / "jobs")) == []
 
 
 def test_a_fault_of_ours_is_told_too(job):
     with pytest.raises(OurError, match="ZeroDivisionError"):
-        look(job, lambda: 1 / 0, 10, 60)
+        begin_or_look(job, lambda: 1 / 0, 10, 60)
 
 
 def test_work_that_is_killed_is_told_and_can_be_begun_again(job):
-    look(job, lambda: time.sleep(60), 0.2, 60)
+    begin_or_look(job, lambda: time.sleep(60), 0.2, 60)
     os.kill(job.read()["pid"], signal.SIGKILL)
     with pytest.raises(OurError, match="ended from outside"):
-        look(job, lambda: {}, 10, 60)
-    assert look(job, lambda: {"again": 1}, 10, 60)["again"] == 1
+        begin_or_look(job, lambda: {}, 10, 60)
+    assert begin_or_look(job, lambda: {"again": 1}, 10, 60)["again"] == 1
 
 
 def test_work_that_nobody_asks_for_ends_with_its_workers(job, tmp_path):
@@ -93,7 +93,7 @@ def test_work_that_nobody_asks_for_ends_with_its_workers(job, tmp_path):
         (tmp_path / "worker").write_text(str(worker))
         time.sleep(60)
 
-    look(job, work, 0.3, 1)
+    begin_or_look(job, work, 0.3, 1)
     worker = int((tmp_path / "worker").read_text())
     assert ended(job.read()["pid"])
     assert ended(worker)
@@ -102,7 +102,7 @@ def test_work_that_nobody_asks_for_ends_with_its_workers(job, tmp_path):
 def test_work_that_somebody_asks_for_goes_on(job):
     until = time.monotonic() + 4
     while time.monotonic() < until:
-        assert look(job, lambda: time.sleep(8), 0.2, 2)["state"] == "running"
+        assert begin_or_look(job, lambda: time.sleep(8), 0.2, 2)["state"] == "running"
     os.kill(job.read()["pid"], signal.SIGKILL)
 
 
@@ -112,7 +112,7 @@ def test_what_jobs_left_is_forgotten_after_a_day(job, tmp_path):
         folder.mkdir(parents=True)
         (folder / "asked").touch()
         os.utime(str(folder / "asked"), (time.time() - age, time.time() - age))
-    look(job, lambda: {}, 10, 60)
+    begin_or_look(job, lambda: {}, 10, 60)
     assert os.listdir(str(tmp_path / "jobs")) == ["compare-new"]
 
 
