@@ -16,7 +16,8 @@ import time
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration, size
+from ansible_collections.seamless.migration.plugins.plugin_utils.watching import LOST_FOR, Watch, duration
+from ansible_collections.seamless.migration.plugins.plugin_utils.words import size
 
 _MODULE = "seamless.migration.bulk_copy"
 _ENDED = ("done", "failed", "stopped", "absent")
@@ -154,9 +155,8 @@ class ActionModule(ActionBase):
         asked.update(job=answer["job"], state="status")
         asked["mode"] = arguments.get("mode", "full")
         lease = int(arguments.get("lease") or 0)
-        watch = Watch("bulk_copy", task_vars, self._templar.template)
-        if lease:
-            watch.lost_for = lease + _MARGIN
+        lost_for = lease + _MARGIN if lease else LOST_FOR
+        watch = Watch("bulk_copy", task_vars, self._templar.template, lost_for)
         answer = watch.until(
             _ENDED,
             answer,

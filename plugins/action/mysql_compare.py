@@ -15,10 +15,6 @@ class ActionModule(CompareAction):
     MODULE = "mysql_compare"
 
     @staticmethod
-    def is_short(arguments):
-        return False
-
-    @staticmethod
     def progress(arguments, told):
         phase = "begin"
         if told.get("table"):

@@ -11,7 +11,8 @@ running; the next run of the task looks on.
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration, size
+from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration, pace
+from ansible_collections.seamless.migration.plugins.plugin_utils.words import size
 
 _MODULE = "seamless.migration.mysql_seed"
 _ENDED = ("done", "failed", "interrupted", "absent")
@@ -24,10 +25,10 @@ def line(host, answer, seconds):
     words = ["%s %s: %s" % (host, answer.get("job", ""), progress.get("phase", "begin"))]
     words.append("%s/%s" % (size(done), size(total)) if total else size(done))
     if seconds >= 1:
-        rate = done / seconds
+        rate, left = pace(done, total, seconds)
         words.append("%s/s" % size(rate))
-        if total > done and rate:
-            words.append("ETA %s" % duration((total - done) / rate))
+        if left is not None:
+            words.append("ETA %s" % duration(left))
     return ", ".join(words)
 
 
@@ -35,8 +36,7 @@ def measured(answer, seconds):
     """What the journal keeps of a look at a seed."""
     progress = answer.get("progress") or {}
     done, total = progress.get("bytes") or 0, progress.get("bytes_total")
-    rate = done / seconds if seconds >= 1 else 0
-    left = (total - done) / rate if rate and total and total > done else None
+    rate, left = pace(done, total, seconds)
     return {
         "tree": "mysql",
         "phase": progress.get("phase"),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.seamless.migration.plugins.plugin_utils.compare_action import CompareAction, Progress
-from ansible_collections.seamless.migration.plugins.plugin_utils.watching import size
+from ansible_collections.seamless.migration.plugins.plugin_utils.words import size
 
 
 class ActionModule(CompareAction):

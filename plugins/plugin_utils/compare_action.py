@@ -14,7 +14,7 @@ import collections
 import uuid
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration
+from ansible_collections.seamless.migration.plugins.plugin_utils.watching import Watch, duration, pace
 
 _LOST_FOR = 240         # seconds without a connection after which we give up; the job ends itself at 300
 
@@ -44,7 +44,7 @@ class CompareAction(ActionBase):
     @staticmethod
     def is_short(arguments):
         """Whether nobody has to be told how far it is, because it is done at once."""
-        raise NotImplementedError
+        return False
 
     @staticmethod
     def progress(arguments, told):
@@ -57,8 +57,7 @@ class CompareAction(ActionBase):
         )
 
     def _watch(self, arguments, task_vars):
-        watch = Watch(self.MODULE, task_vars, self._templar.template)
-        watch.lost_for = _LOST_FOR
+        watch = Watch(self.MODULE, task_vars, self._templar.template, _LOST_FOR)
         first = self._module(arguments, task_vars)
         if first.get("failed") or first.get("unreachable"):
             return first
@@ -83,7 +82,7 @@ def line(host, progress, seconds):
         "%s %s: %s" % (host, progress.what, progress.phase),
         "%s%s %s" % (_number(progress.done), about, progress.unit),
     ]
-    rate, left = _rate(progress, seconds)
+    rate, left = pace(progress.done, progress.total, seconds)
     if rate:
         words.append("%s/s" % _number(rate))
         words.append("ETA %s" % ("-" if left is None else duration(left)))
@@ -92,7 +91,7 @@ def line(host, progress, seconds):
 
 def measured(progress, seconds):
     """What the journal keeps of a look at a compare."""
-    rate, left = _rate(progress, seconds)
+    rate, left = pace(progress.done, progress.total, seconds)
     return {
         "tree": progress.what,
         "phase": progress.phase,
@@ -102,13 +101,6 @@ def measured(progress, seconds):
         "per_s": round(rate),
         "eta_s": None if left is None else round(left),
     }
-
-
-def _rate(progress, seconds):
-    """(units in a second, seconds that are left or None)."""
-    done, total = progress.done, progress.total
-    rate = done / seconds if seconds >= 1 else 0
-    return rate, (total - done) / rate if rate and total and total > done else None
 
 
 def _number(value):

@@ -252,14 +252,14 @@ def _tree_lines(trees):
 def _more(tree):
     found = []
     if tree.get("files_total"):
-        found.append("%s of %s files" % (words.count(tree.get("files_done")), words.count(tree["files_total"])))
+        found.append("%s of %s files" % (_count(tree.get("files_done")), _count(tree["files_total"])))
     if tree.get("limit_kib_per_s"):
         found.append("limit %s" % words.rate(tree["limit_kib_per_s"] * 1024))
     if tree.get("delays") is not None:
-        found.append("%s changes under way" % words.count(tree["delays"]))
+        found.append("%s changes under way" % _count(tree["delays"]))
     if tree.get("dirty"):
-        found.append("%s paths failed" % words.count(tree["dirty"]))
-    return ", ".join(found).replace("\u202f", " ")
+        found.append("%s paths failed" % _count(tree["dirty"]))
+    return ", ".join(found)
 
 
 def _short(seconds):
@@ -280,8 +280,8 @@ def _compare_lines(compares):
                 padded("%s %s" % (compare["host"], compare["tree"]), 26),
                 drawn(done, total),
                 percent(done, total),
-                "%s %s" % (words.count(done).replace("\u202f", " "), plain(compare.get("unit") or "")),
-                words.count(number_in(compare, "per_s") or 0).replace("\u202f", " ") + "/s",
+                "%s %s" % (_count(done), plain(compare.get("unit") or "")),
+                _count(number_in(compare, "per_s") or 0) + "/s",
                 _short(compare.get("eta_s")),
             )
         )
@@ -322,25 +322,25 @@ def _lines(found):
         "stage=%s state=%s seconds=%s" % (stage["stage"], stage["state"], stage["seconds"])
         for stage in found["stages"]
     ]
-    for tree in found["trees"]:
-        keys = sorted(key for key in tree if key not in ("tree", "at") and tree[key] is not None)
-        lines.append(
-            " ".join(["tree=%s" % _word(tree["tree"])] + ["%s=%s" % (key, _word(tree[key])) for key in keys])
-        )
-    for compare in found["compares"]:
-        keys = sorted(key for key in compare if key not in ("tree", "host") and compare[key] is not None)
-        lines.append(
-            " ".join(
-                ["compare=%s host=%s" % (_word(compare["tree"]), _word(compare["host"]))]
-                + ["%s=%s" % (key, _word(compare[key])) for key in keys]
-            )
-        )
+    lines += [_facts(tree, ("tree",)) for tree in found["trees"]]
+    lines += [_facts(dict(compare, compare=compare["tree"]), ("compare", "host")) for compare in found["compares"]]
     for channel in found["channels"]:
         lines.append("channel=%(channel)s running=%(running)s lag_ms=%(lag_ms)s" % channel)
     lines += ["gate=%s state=%s" % (_word(gate["name"]), gate["state"]) for gate in found["gates"]]
     if found["window"]:
         lines.append("window=%(stage)s state=%(state)s ms=%(ms)s" % found["window"])
     return lines
+
+
+def _facts(entry, first):
+    """What is known of an entry (dict) as one line, these keys first."""
+    keys = [key for key in sorted(entry) if key not in (*first, "tree", "at") and entry[key] is not None]
+    return " ".join("%s=%s" % (key, _word(entry[key])) for key in [*first, *keys])
+
+
+def _count(number):
+    """A number with blanks that take one column on every terminal."""
+    return words.count(number).replace("\u202f", " ")
 
 
 def _word(value):

@@ -16,24 +16,22 @@ from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action 
 
 display = Display()
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_LOST_FOR = 900         # seconds without a connection after which we stop looking on; the work goes on
-
-
-def size(number):
-    """1536 -> '1.5 KiB'."""
-    value = float(number)
-    for unit in _UNITS:
-        if value < 1024 or unit == _UNITS[-1]:
-            return "%.0f %s" % (value, unit) if unit == "B" else "%.1f %s" % (value, unit)
-        value /= 1024
-    return ""
+LOST_FOR = 900          # seconds without a connection after which a look at work that goes on is given up
 
 
 def duration(seconds):
     """4000 -> '1:06:40'."""
     hours, rest = divmod(int(seconds), 3600)
     return "%d:%02d:%02d" % (hours, rest // 60, rest % 60)
+
+
+def pace(done, total, seconds):
+    """How fast work is, and how long it takes: (units in a second, seconds that are left or None).
+
+    done, total: units, total None or 0 where nobody knows it. seconds: since it began.
+    """
+    rate = done / seconds if seconds >= 1 else 0
+    return rate, (total - done) / rate if rate and total and total > done else None
 
 
 def on_terminal():
@@ -78,12 +76,13 @@ class Watch:
     """Looks at the work of a task.
 
     name: of the action; its variables NAME_quiet and NAME_progress_interval say how much is told. task_vars: of the
-    task. template: callable that turns a value with templates into one without.
+    task. template: callable that turns a value with templates into one without. lost_for: seconds without a connection
+    after which it stops looking.
     """
 
-    def __init__(self, name, task_vars, template):
+    def __init__(self, name, task_vars, template, lost_for=LOST_FOR):
         self.host = task_vars.get("inventory_hostname", "")
-        self.lost_for = _LOST_FOR
+        self._lost_for = lost_for
         alone = len(task_vars.get("ansible_play_hosts_all") or [self.host]) == 1
         quiet = boolean(template(task_vars.get(name + "_quiet", False)))
         interval = float("inf") if quiet else float(template(task_vars.get(name + "_progress_interval", 30)))
@@ -107,7 +106,7 @@ class Watch:
                 pause = min(2.0, max(0.2, (time.monotonic() - begin) / 10))
                 asks = time.monotonic()
                 now = _reached(look)
-                if now.get("unreachable") and time.monotonic() - seen <= self.lost_for:
+                if now.get("unreachable") and time.monotonic() - seen <= self._lost_for:
                     continue
                 if now.get("unreachable") or now.get("failed"):
                     return now

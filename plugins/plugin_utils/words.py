@@ -21,7 +21,7 @@ def size(number):
         if abs(value) < 1024 or unit == _UNITS[-1]:
             break
         value /= 1024
-    return "%d %s" % (value, unit) if unit == "B" else "%.1f %s" % (value, unit)
+    return "%.0f %s" % (value, unit) if unit == "B" else "%.1f %s" % (value, unit)
 
 
 def rate(number):
