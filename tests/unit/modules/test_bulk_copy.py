@@ -2,12 +2,10 @@
 """The progress of a bulk copy on the controller's screen, and ansible-playbook with the real module."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import plays
 import pytest
 from ansible_collections.seamless.migration.plugins.action import bulk_copy
 
@@ -41,13 +39,9 @@ def play(tmp_path):
         }, **options), "register": "answer", "ignore_errors": fails, "vars": where or {}}
         kept = {"content": "{{ answer | to_json }}", "dest": str(tmp_path / "answer")}
         keep = {"name": "Keep", "ansible.builtin.copy": kept, "check_mode": False}
-        (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {
-            "ansible_python_interpreter": sys.executable, "bulk_copy_progress_interval": 0}, "tasks": [task, keep]}]))
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build/collections"), LC_ALL="C.UTF-8",
-                           ANSIBLE_LOCALHOST_WARNING="false")
-        program = Path(sys.executable).parent / "ansible-playbook"
-        done = subprocess.run([str(program), str(tmp_path / "play.yml"), *more],
-                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        variables = dict(plays.LOCAL, bulk_copy_progress_interval=0)
+        book = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [task, keep]}]
+        done = plays.run(tmp_path, book, *more)
         assert done.returncode == 0, done.stdout
         return json.loads((tmp_path / "answer").read_text()), done.stdout
 

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 
+import plays
 import pytest
 import yaml
+from ansible_collections.seamless.migration.plugins.doc_fragments import job
 from ansible_collections.seamless.migration.plugins.modules import tree_compare
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
@@ -144,7 +146,8 @@ def test_a_root_that_must_be_a_mount_point_is_checked(host):
 
 
 def test_documentation_and_options_agree():
-    documented = yaml.safe_load(tree_compare.DOCUMENTATION)["options"]
+    parts = (job.ModuleDocFragment.DOCUMENTATION, tree_compare.DOCUMENTATION)
+    documented = {name: text for part in parts for name, text in yaml.safe_load(part)["options"].items()}
     spec = tree_compare.argument_spec()
     assert set(documented) == set(spec)
     for name, option in spec.items():
@@ -185,18 +188,10 @@ def test_a_playbook_shows_how_far_it_is(host):
     (host.dest / "sub" / "file").write_text("Content")
     task = {"path": str(host.source), "dest": str(host.dest), "level": "full", "live": True, "recheck_delay": 6,
             "work_dir": str(host.folder / "work")}
-    book = [{"hosts": "localhost", "gather_facts": False, "vars": {
-        "ansible_python_interpreter": sys.executable, "tree_compare_progress_interval": 0,
-    }, "tasks": [
+    variables = dict(plays.LOCAL, tree_compare_progress_interval=0)
+    done = plays.run(host.folder, [{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [
         {"name": "Compare", "seamless.migration.tree_compare": task, "register": "found"},
         {"name": "Judge", "ansible.builtin.assert": {"that": ["found.counts.different == 1", "'state' not in found"]}},
-    ]}]
-    (host.folder / "play.yml").write_text(json.dumps(book))
-    done = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), str(host.folder / "play.yml")],
-        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.path.join(ROOT, "build", "collections"), LC_ALL="C.UTF-8",
-                 ANSIBLE_LOCALHOST_WARNING="false"),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )
+    ]}])
     assert done.returncode == 0, done.stdout
     assert "localhost %s: waiting, 0/about 1 entries" % host.source in done.stdout, done.stdout

@@ -3,12 +3,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
+import plays
 import pytest
 import report_stories as stories
-import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -30,16 +28,7 @@ class Site:
         made = [{module: dict({"migration": "m1", "state_dir": self.path}, **args)} for module, args in tasks]
         secret = {"migration_mysql": {"source": {"login_host": "db", "login_password": "s3cr3t-x"}}}
         play = [{"hosts": "all", "gather_facts": False, "vars": secret, "tasks": made}]
-        path = os.path.join(self.path, "play.yml")
-        with open(path, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(play, stream)
-        collections = os.path.join(ROOT, "build", "collections")
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=collections, ANSIBLE_NOCOLOR="1")
-        program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
-        argv = [program, "-i", "old.invalid,", path, *options]
-        done = subprocess.run(
-            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        done = plays.run(self.path, play, *options, inventory="old.invalid,")
         return done.returncode, done.stdout
 
     def read(self, name):

@@ -3,11 +3,9 @@
 
 import json
 import os
-import subprocess
-import sys
 
+import plays
 import pytest
-import yaml
 from ansible_collections.seamless.migration.plugins.module_utils import journal_schema
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 from ansible_collections.seamless.migration.plugins.plugin_utils.journal_action import ProgressJournal, secret_values
@@ -198,28 +196,7 @@ def playbook(folder, content, *options):
     link = os.path.join(folder, "callback_plugins", "seamless_migration_recorder.py")
     if not os.path.exists(link):
         os.symlink(beside, link)
-    path = os.path.join(folder, "play.yml")
-    with open(path, "w", encoding="utf-8") as stream:
-        yaml.safe_dump(content, stream)
-    environment = dict(
-        os.environ, ANSIBLE_COLLECTIONS_PATH=os.path.join(ROOT, "build", "collections"), ANSIBLE_NOCOLOR="1"
-    )
-    argv = [
-        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        path,
-    ]
-    return subprocess.run(
-        argv + list(options),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    return plays.run(folder, content, "-c", "local", *options)
 
 
 def story(folder, *tasks):

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server that was lost in the freeze has not committed: the other side stays closed. With a real ansible-playbook."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import plays
 import pytest
 import yaml
 
@@ -14,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CUTOVER = yaml.safe_load((ROOT / "playbooks/storage_cutover.yml").read_text(encoding="utf-8"))
 LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 INVENTORY = {
-    "all": {"vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}, "children": {
+    "all": {"vars": plays.LOCAL, "children": {
         "storage_source": {"hosts": {"old": LOST}},
         "storage_target": {"hosts": {"new": {}}},
     }},
@@ -23,17 +20,10 @@ INVENTORY = {
 
 @pytest.fixture
 def play(tmp_path):
-    """Run plays. Returns what ansible-playbook said."""
+    """Run plays. Returns the exit code of ansible-playbook and what it said."""
 
-    def run(*plays):
-        (tmp_path / "inventory.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
-        (tmp_path / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
-        program = Path(sys.executable).parent / "ansible-playbook"
-        done = subprocess.run(
-            [str(program), "-i", str(tmp_path / "inventory.json"), str(tmp_path / "play.yml")],
-            env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build/collections"), LC_ALL="C.UTF-8"),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
+    def run(*made):
+        done = plays.run(tmp_path, made, inventory=INVENTORY)
         return done.returncode, done.stdout
 
     return run
