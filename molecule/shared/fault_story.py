@@ -2,11 +2,9 @@
 """What the stories of faults in a storage migration share: where a fault leads to, and looks at the hosts."""
 
 import json
-import subprocess
-import sys
 import time
 
-from migration_story import NAME, ROOT, lab, play, verdict
+from migration_story import lab, play, until_nobody_can_write, verdict
 
 RECORD = "/var/lib/seamless-migration/freeze/faults.json"
 
@@ -62,9 +60,5 @@ def other(host):
 
 
 def kill_while_nobody_can_write(run):
-    # The record keeps the time of an earlier freeze until this one begins.
-    look = "grep -Eq '^ \"state\": \"(freezing|drained)\"' {0} && grep -Eq '^ \"frozen_at\": [1-9]' {0}"
-    closed = "until %s; do sleep 0.05; done" % look.format(RECORD)
-    lab_ssh = [sys.executable, str(ROOT / "lab" / "lab"), "ssh", "--name", NAME, "files_old", "--", closed]
-    subprocess.run(lab_ssh, check=True, timeout=30)
+    until_nobody_can_write("files_old", RECORD)
     run.kill()

@@ -25,12 +25,19 @@ def journal():
     return path
 
 
-def lab(*words, ok=(0,)):
+def lab(*words, ok=(0,), timeout=None):
     command, *more = words
     argv = [sys.executable, str(ROOT / "lab" / "lab"), command, "--name", NAME, *more]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=timeout)
     assert done.returncode in ok, done.stdout + done.stderr
     return done.stdout
+
+
+def until_nobody_can_write(host, record="/var/lib/seamless-migration/freeze/*.json"):
+    """Wait until a server is being frozen. record: of its freeze, on it."""
+    # The record keeps the time of an earlier freeze until this one begins.
+    look = "grep -Eq '^ \"state\": \"(freezing|drained)\"' {0} && grep -Eq '^ \"frozen_at\": [1-9]' {0}".format(record)
+    lab("ssh", host, "--", "until %s; do sleep 0.05; done" % look, timeout=30)
 
 
 def descendants(pid):

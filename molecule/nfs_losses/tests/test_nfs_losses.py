@@ -4,7 +4,7 @@
 import re
 
 import pytest
-from migration_story import Run, lab, play, verdict
+from migration_story import Run, lab, play, until_nobody_can_write, verdict
 from nfs_story import CLIENTS, HOLDER, TOP, WRITER, hosts, served_by, source, writes_on
 
 
@@ -14,9 +14,7 @@ def _everybody():
 
 
 def dies_while_nobody_can_write(_run):
-    record = "/var/lib/seamless-migration/freeze/*.json"
-    look = "grep -Eq '\"state\": \"(freezing|drained)\"' %s && grep -Eq '\"frozen_at\": [1-9]' %s" % (record, record)
-    lab("ssh", "nfs_old", "--", "until %s; do sleep 0.05; done" % look)
+    until_nobody_can_write("nfs_old")
     lab("kill", "nfs_old")
 
 

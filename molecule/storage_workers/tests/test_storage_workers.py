@@ -109,9 +109,11 @@ class Run:
 def becomes_equal(hosts, within=150):
     """What a dead worker had begun to send stays beside the files until the daemon waits for it no longer (60 s)."""
     end = time.monotonic() + within
-    while tree(hosts["files_new"]) != tree(hosts["nfs_old"]) and time.monotonic() < end:
+    copy, source = tree(hosts["files_new"]), tree(hosts["nfs_old"])
+    while copy != source and time.monotonic() < end:
         time.sleep(5)
-    assert tree(hosts["files_new"]) == tree(hosts["nfs_old"])
+        copy = tree(hosts["files_new"])
+    assert copy == source
 
 
 def recap(output, word):
