@@ -6,17 +6,16 @@ the file system of the machine underneath.
 """
 
 import os
-from pathlib import Path
 
 from .machine import machine_lock
-from .paths import RUNTIME
+from .paths import LABS
 from .run import run
 
 SIZE_GIB = int(os.environ.get("LAB_DISK_GIB", "12"))
 
 
 def mount_point(name, host):
-    return RUNTIME / name / "disk" / host
+    return LABS / name / "disk" / host
 
 
 def attach(name, host, image):
@@ -48,6 +47,6 @@ def detach(name, host):
 
 
 def detach_all(name):
-    folder = Path(RUNTIME, name, "disk")
+    folder = LABS / name / "disk"
     for where in sorted(folder.iterdir()) if folder.is_dir() else []:
         detach(name, where.name)

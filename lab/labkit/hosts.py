@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from . import disk, furnish, image, inventory, machine, mysql, mysql_data, network, rds, ssh, uml
-from .paths import BUILD, CHECKOUT, CHECKOUT_LABEL, LABEL, PREFIX, RUNTIME
+from .paths import BUILD, CHECKOUT_LABEL, LABEL, LABS, PREFIX, RUNTIME
 from .podman import podman, podman_json
 from .run import LabError, run
 from .state import Lab, all_names, checked_name, is_mysql, kind
@@ -42,7 +42,8 @@ def up(name, wanted, gtid_off=(), profiles=None):
     for profile in profiles.values():
         rds.check_profile(profile)
     machine.install_packages()
-    _claim(lab)
+    with machine.machine_lock("machine"):
+        lab.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     machine.remember_kernel_values()
     machine.raise_instances()
     bases = {host: _base(host) for host in wanted}
@@ -68,24 +69,6 @@ def _base(host):
     if uml.is_guest(host):
         return uml.image()
     return image.ensure(image.MYSQL if is_mysql(host) else image.STORAGE)
-
-
-def _claim(lab):
-    """Take the name of a lab for this checkout.
-
-    :raises LabError: when another checkout has it.
-    """
-    owner = lab.runtime / "checkout"
-    with machine.machine_lock("machine"):
-        lab.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_ours(lab.runtime):
-            raise LabError("The name %s is taken by another checkout. Use another --name" % lab.name)
-        owner.write_text(str(CHECKOUT), encoding="utf-8")
-
-
-def _is_ours(runtime):
-    owner = runtime / "checkout"
-    return not owner.exists() or owner.read_text(encoding="utf-8") == str(CHECKOUT)
 
 
 def _bring_up(lab, host, base, gtid, profile):
@@ -182,6 +165,10 @@ def _containers(*labels):
     return podman_json("ps", "--all", "--format", "json", *filters)
 
 
+def _containers_of(lab):
+    return _containers("%s=%s" % (LABEL, lab.name), CHECKOUT_LABEL)
+
+
 def _remove(container, tries=5):
     """Remove a container; on a busy machine its processes may take longer to die than podman waits."""
     for last in range(tries):
@@ -194,13 +181,10 @@ def _remove(container, tries=5):
 def down(name):
     """Remove a lab with everything that belongs to it. It may be there in part, or not at all."""
     lab = Lab(name)
-    if not _is_ours(lab.runtime):
-        raise LabError("The lab %s belongs to another checkout" % name)
     for host in lab.hosts:
         ssh.forget(lab, host)
     mysql_data.kill_writers(lab)
-    found = [entry["Names"][0] for entry in _containers("%s=%s" % (LABEL, name))]
-    _each(_remove, found)
+    _each(_remove, [entry["Names"][0] for entry in _containers_of(lab)])
     for host in lab.mysql_hosts():
         _remove_cgroup(lab, host)
     uml.remove_all(lab)
@@ -214,15 +198,13 @@ def down(name):
 
 def _nobody_has_a_lab():
     """Whether no lab of any checkout is on this machine; one that is just being started counts."""
-    return not _containers(LABEL) and not list(RUNTIME.glob("*/checkout"))
+    return not _containers(LABEL) and not list(RUNTIME.glob("*/*"))
 
 
 def clean():
     """Remove every lab of this checkout, the images, and what the labs changed on the machine."""
     found = {entry["Labels"][LABEL] for entry in _containers(LABEL, CHECKOUT_LABEL)}
-    for path in RUNTIME.iterdir() if RUNTIME.is_dir() else []:
-        if path.is_dir() and _is_ours(path):
-            found.add(path.name)
+    found.update(path.name for path in LABS.glob("*"))
     for entry in podman_json("network", "ls", "--format", "json", "--filter", "label=%s" % CHECKOUT_LABEL):
         found.add(entry["name"][len(PREFIX) :])
     for name in sorted(found | set(all_names())):
@@ -237,7 +219,7 @@ def clean():
 
 def states(lab):
     """Host -> running, exited or absent."""
-    found = {entry["Names"][0]: entry["State"] for entry in _containers("%s=%s" % (LABEL, lab.name))}
+    found = {entry["Names"][0]: entry["State"] for entry in _containers_of(lab)}
     return {
         host: uml.state(lab, host) if uml.is_guest(host) else found.get(lab.container(host), "absent")
         for host in lab.hosts

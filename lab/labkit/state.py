@@ -4,7 +4,7 @@
 import json
 import re
 
-from .paths import BUILD, PREFIX, RUNTIME
+from .paths import BUILD, LABS, PREFIX
 from .run import LabError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
@@ -74,7 +74,7 @@ class Lab:
     def __init__(self, name):
         self.name = checked_name(name)
         self.folder = BUILD / name
-        self.runtime = RUNTIME / name
+        self.runtime = LABS / name
         self.key = self.folder / "id_ed25519"
         self.known_hosts = self.folder / "known_hosts"
         self.inventory = self.folder / "inventory.yml"

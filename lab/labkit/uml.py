@@ -87,7 +87,7 @@ class Guest:
         self.host = host
         self.folder = lab.folder / "hosts" / host
         self.pid_file = lab.runtime / "uml" / (host + ".pid")
-        number = hashlib.sha256(("%s/%s" % (lab.name, host)).encode()).hexdigest()[:10]
+        number = hashlib.sha256(lab.container(host).encode()).hexdigest()[:10]
         self.tap = "sl" + number  # 15 characters at most, known to the whole machine
 
     def pid(self):

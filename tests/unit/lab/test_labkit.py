@@ -3,11 +3,15 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 import tarfile
 from types import SimpleNamespace
 
 import pytest
 from labkit import cli, furnish, inventory, network, podman, ssh, state
+from labkit.paths import LAB
 from labkit.run import LabError, run
 
 
@@ -73,6 +77,20 @@ def test_a_new_network_keeps_clear_of_every_route_and_network_that_is_there(monk
     monkeypatch.setattr(network, "machine_lock", lambda name: io.BytesIO())
     assert network.create("x") == "10.77.4.0/24"
     assert "10.77.4.0/24" in made[-1]
+
+
+def test_labs_of_one_name_in_two_checkouts_share_nothing(tmp_path):
+    """What an interrupted run left in another checkout was in the way of every later one."""
+    program = "from labkit import disk, state, uml; lab = state.Lab('demo'); guest = uml.Guest(lab, 'nfs_old');"
+    program += "print(lab.container('app1'), lab.runtime, guest.tap, disk.mount_point('demo', 'app1'), sep='\\n')"
+    told = []
+    for checkout in ("one", "two"):
+        shutil.copytree(LAB / "labkit", tmp_path / checkout / "lab" / "labkit")
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=tmp_path / checkout / "lab", check=True, stdout=subprocess.PIPE, text=True)
+        told.append(done.stdout.split())
+    assert len(told[0]) == len(told[1]) == 4
+    assert not set(told[0]) & set(told[1])
 
 
 def test_a_chain_that_a_lab_of_the_same_name_left_is_removed_and_no_other(monkeypatch):

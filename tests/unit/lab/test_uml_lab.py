@@ -21,7 +21,7 @@ HOSTS = ("nfs_old", "nfs_new", "nfs_client1", "nfs_client2")
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "BUILD", tmp_path)
-    monkeypatch.setattr(state, "RUNTIME", tmp_path / "run")
+    monkeypatch.setattr(state, "LABS", tmp_path / "run")
     monkeypatch.setattr(uml, "SIZE_GIB", 1)
     (tmp_path / "one").mkdir()
     made = state.Lab("one")
