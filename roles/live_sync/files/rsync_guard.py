@@ -8,6 +8,7 @@ Called through a link LINK whose settings stand beside it in LINK.json; takes rs
 - refuses to run while the sentinel of the source is missing: an unmounted source must never wipe the target;
 - caps deletions, drops --ignore-errors (a source that cannot be read must not look like deleted files);
 - reads the bandwidth limit from a file at each start;
+- compares times of what changed to the nanosecond where both rsyncs can: two changes within a second are two;
 - mends the patterns of lsyncd, which lose names with "]" or with a backslash beside a wildcard;
 - keeps `touched`, `dirty`, `hardlinks` (NUL-separated, relative to the source), `inodes` (of what `hardlinks` named,
   for the names that stay when one goes) and `runs.jsonl`;
@@ -28,6 +29,9 @@ import time
 # What rsync 3.5.0 with -H says, with status 2, when all links of a file vanished while it ran: no reason to die.
 LINKS_VANISHED = b"Invalid packet at end of run"
 OK, SYNTAX, PROTOCOL, AGAIN, PARTIAL, VANISHED, CAPPED = 0, 1, 2, 5, 23, 24, 25
+EXACT_TIMES, EXACT_SINCE = b"--modify-window=-1", (3, 1, 3)
+# How an rsync ends that was given an option that the other side does not know.
+NOT_UNDERSTOOD = (1, 2, 4, 10, 12)
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SHORT = re.compile(rb"-[A-Za-z]+\Z")
 WHOLE_TREE = b"./"  # in `dirty`: it is not known which path failed
@@ -327,6 +331,17 @@ def find_rsync(settings):
     raise Refused("rsync is not installed in the places where the guard looks. Install it, or set its path")
 
 
+def compares_exactly(rsync):
+    """Whether this rsync can compare times to the nanosecond; an older one would carry everything for ever."""
+    readable, writable = os.pipe()
+    pid = spawn([os.fsencode(rsync), b"--version"], (None, writable, None))
+    os.close(writable)
+    with os.fdopen(readable, "rb") as stream:
+        found = re.search(rb"version (\d+)\.(\d+)\.(\d+)", stream.read())
+    os.waitpid(pid, 0)
+    return found is not None and tuple(int(number) for number in found.groups()) >= EXACT_SINCE
+
+
 def scratch(folder, data=b""):
     """A nameless file in folder that holds data. Returns its descriptor."""
     path = os.path.join(folder, b".scratch-%d-%d" % (os.getpid(), time.time() * 1e6))
@@ -519,12 +534,32 @@ class Guard:
         self.note_links(paths)
         if patterns:
             stdin = separator.join(entry.pattern() for entry in entries)
-        run = Run(self.command(), stdin, self.state.folder, self.settings["stall_seconds"]).execute()
+        run = self.carry(stdin)
         settled = {e.path for e in entries if e.path and (e.deleted or not is_directory(self.source, e.path))}
         status = self.judge(run, settled, set(paths), b"partial", self.settings["partial_retries"])
         if status == OK and patterns:
             self.retry_dirty(settled)
         return run, status
+
+    def carry(self, stdin, first=()):
+        """Run rsync for a list, with exact times where both sides can: `times` keeps what the first run has shown.
+
+        A full run never does: to a file system that keeps whole seconds it would carry the whole tree each time.
+        """
+        known = read_bytes(self.state.path(b"times"))
+        exact = known != b"seconds\n" and compares_exactly(find_rsync(self.settings))
+        run = self.carry_once(stdin, [*first, EXACT_TIMES] if exact else first)
+        if known or not exact:
+            return run
+        if run.rc in NOT_UNDERSTOOD and LINKS_VANISHED not in run.stderr:
+            exact, run = False, self.carry_once(stdin, first)
+        if run.rc in (OK, PARTIAL, VANISHED):
+            with self.state:
+                self.state.replace(b"times", b"exact\n" if exact else b"seconds\n")
+        return run
+
+    def carry_once(self, stdin, first):
+        return Run(self.command(first), stdin, self.state.folder, self.settings["stall_seconds"]).execute()
 
     def note_links(self, paths, always=True):
         names, inodes = linked(self.source, paths)
@@ -575,7 +610,7 @@ class Guard:
         self.state.count(b"retried", int(time.time()))
         stdin = b"\0".join(retry_patterns(paths, self.source))
         excludes = [b"--exclude=" + os.fsencode(pattern) for pattern in self.settings["exclude"]]
-        run = Run(self.command(excludes), stdin, self.state.folder, self.settings["stall_seconds"]).execute()
+        run = self.carry(stdin, excludes)
         if run.rc in (OK, VANISHED):
             self.state.change_dirty(paths, ())
         elif run.rc == PARTIAL:

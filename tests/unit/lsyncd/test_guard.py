@@ -426,3 +426,54 @@ def test_a_full_run_goes_without_hard_links_and_a_list_keeps_them(case):
     assert "-gXlsWtApoD" in given and "--hard-links" not in given
     case.call("-r", "-gXlsWtApoHD", *LIST, stdin=b"/a")
     assert "-gXlsWtApoHD" in (case.folder / "argv").read_text().split("\n")
+
+
+def test_two_changes_of_one_size_within_a_second_are_both_carried(case):
+    second = 1_700_000_000_000_000_000
+    for number, content in enumerate((b"one", b"two")):
+        create(case.source, b"file", content)
+        os.utime(case.source / "file", ns=(second, second + number))
+        assert case.call_list(b"/file") == 0
+    assert (case.target / "file").read_bytes() == b"two"
+    assert (case.state / "times").read_text() == "exact\n"
+
+
+def older_rsync(case, refusal):
+    """An rsync whose other side ends so when it is asked to compare times to the nanosecond."""
+    script = 'echo "$*" >> %s/calls\ncase "$*" in *--modify-window=-1*) exit %d;; esac\n' % (case.folder, refusal)
+    case.fake_rsync('[ "$1" = --version ] && { echo "rsync  version 3.2.7"; exit; }\n' + script)
+
+    def calls():
+        return ["--modify-window=-1" in line for line in (case.folder / "calls").read_text().splitlines()]
+
+    return calls
+
+
+@pytest.mark.parametrize("refusal", GUARD.NOT_UNDERSTOOD)
+def test_the_other_side_is_asked_once_whether_it_knows_exact_times(case, refusal):
+    calls = older_rsync(case, refusal)
+    assert case.call_list(b"/a") == 0
+    assert case.call_list(b"/b") == 0
+    assert calls() == [True, False, False]
+    assert (case.state / "times").read_text() == "seconds\n"
+
+
+def test_a_side_that_knew_exact_times_is_not_taken_for_an_older_one_when_the_link_breaks(case):
+    create(case.source, b"file")
+    assert case.call_list(b"/file") == 0
+    calls = older_rsync(case, 12)
+    assert case.call_list(b"/file") == 5
+    assert calls() == [True]
+
+
+def test_an_own_rsync_that_does_not_know_exact_times_is_not_given_them(case):
+    body = 'echo "$*" >> %s/calls\n[ "$1" = --version ] && echo "rsync  version 3.1.2"\nexit 0\n' % case.folder
+    case.fake_rsync(body)
+    assert case.call_list(b"/file") == 0
+    assert "--modify-window" not in (case.folder / "calls").read_text()
+
+
+def test_a_full_run_compares_by_the_second_as_the_target_may_keep_no_more(case):
+    case.fake_rsync('printf "%%s\\n" "$@" > %s/argv\n' % case.folder)
+    case.call("-r")
+    assert "--modify-window=-1" not in (case.folder / "argv").read_text().split()
