@@ -335,6 +335,22 @@ def test_the_way_back_refuses_when_its_channel_is_broken(bed):
         assert verdict(bed, writers, "new")
 
 
+@pytest.mark.parametrize("restarted", ["old", "new"])
+def test_a_server_that_was_restarted_just_now_is_waited_for(bed, restarted):
+    """The channel of its replica connects again after source_connect_retry only."""
+    node = getattr(bed, restarted)
+    replica, channel = (bed.new, FORWARD) if node is bed.old else (bed.old, REVERSE)
+    replica.run("STOP REPLICA FOR CHANNEL '%s'" % channel)
+    bed.follow(replica, node, channel, SOURCE_CONNECT_RETRY=12)
+    bed.wait_for(replica, node)
+    node.shell("systemctl restart mysql")
+    node.wait_until_up()
+    bed.old.run(OPEN)
+    receiver = "SELECT SERVICE_STATE FROM performance_schema.replication_connection_status WHERE CHANNEL_NAME = '%s'"
+    assert replica.value(receiver % channel) == "CONNECTING"
+    assert switched(bed.switch())
+
+
 # --- hooks and second runs -----------------------------------------------------------------------------------------
 
 

@@ -54,7 +54,9 @@ class Run:
     # --- steps 1 to 5 -----------------------------------------------------------------------------------------------
 
     def guardrails(self):
-        """1: all gates."""
+        """1: all gates. A server that was restarted just now is given the time in which its channels connect again."""
+        self.target.await_receivers(self.source.uuid, RECONNECT)
+        self.source.await_receivers(self.target.uuid, RECONNECT)
         try:
             self.gates = guardrails.check(self.source, self.target, self.options)
         except MySQLMigrationError as error:

@@ -265,6 +265,22 @@ class Side:
                 self.must_apply(name, from_uuid)
             time.sleep(0.05)
 
+    def await_receivers(self, from_uuid, seconds):
+        """Give the channels from the other server that are connecting again, as after its restart, time for it."""
+        end = time.monotonic() + seconds
+        while any(_connects_again(found, from_uuid) for found in self.channels()) and time.monotonic() < end:
+            time.sleep(0.2)
+
     def _is_refused(self, name):
         found = self.channel(name)
-        return found is not None and int(found["last_io_errno"] or 0) in REFUSED
+        return found is not None and _refused(found)
+
+
+def _connects_again(found, from_uuid):
+    """Whether a channel tries to reach that server, and may get there by itself."""
+    waits = found["replica_io_running"] == "Connecting" and not _refused(found)
+    return waits and (found["source_uuid"] or "").lower() in ("", from_uuid)
+
+
+def _refused(found):
+    return int(found["last_io_errno"] or 0) in REFUSED

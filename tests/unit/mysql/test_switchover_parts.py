@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql import (
     switchover_clients,
     switchover_guardrails,
     switchover_journal,
+    switchover_side,
     switchover_steps,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
@@ -191,6 +193,46 @@ def test_the_look_before_the_opening_uses_a_connection_that_was_opened_in_the_wi
     assert "connect" in said[fence:commit]
     assert said[commit + 1] == "SELECT @@GLOBAL.server_uuid"
     assert pair.violations == []
+
+
+# --- channels that connect again ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def connecting(monkeypatch):
+    """A target whose channel is connecting again; after a second it does not any more. Returns (side, row, naps)."""
+    machine = fakes.FakeServer("9.7")
+    row = machine.channel("", Replica_IO_Running="Connecting", Last_IO_Errno=2003)
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if sum(naps) > 1:
+            row["Replica_IO_Running"] = "Yes"
+
+    monkeypatch.setattr(switchover_side, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: sum(naps)))
+    return Side(machine.server("target"), "target", Hooks({}, 1)).connect(), row, naps
+
+
+def test_a_channel_that_connects_again_is_waited_for(connecting):
+    side, row, _naps = connecting
+    side.await_receivers(fakes.OTHER, 30)
+    assert row["Replica_IO_Running"] == "Yes"
+
+
+def test_a_channel_that_connects_again_is_waited_for_no_longer_than_was_said(connecting):
+    side, row, naps = connecting
+    side.await_receivers(fakes.OTHER, 0.5)
+    assert row["Replica_IO_Running"] == "Connecting"
+    assert 0.5 <= sum(naps) < 1
+
+
+@pytest.mark.parametrize("columns", [{"Last_IO_Errno": 1045}, {"Source_UUID": OLD}, {"Replica_IO_Running": "No"}])
+def test_a_channel_that_no_time_would_mend_is_not_waited_for(connecting, columns):
+    side, row, naps = connecting
+    row.update(columns)
+    side.await_receivers(fakes.OTHER, 30)
+    assert naps == []
 
 
 # --- channels on RDS -----------------------------------------------------------------------------------------------
