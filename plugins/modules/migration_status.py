@@ -94,7 +94,8 @@ RETURN = r"""
 status:
   description:
     - C(state) and C(sentence) tell how it stands, C(working) which playbook holds the lock. C(stages), C(trees),
-      C(compares), C(channels), C(gates), C(faults) are lists, C(window) is the last window or null.
+      C(compares), C(channels), C(gates), C(faults) are lists, C(window) is the last window or null. C(at) is the time
+      of the newest event.
   returned: success
   type: dict
   sample: {migration: files2026, state: In progress, working: storage_copy}

@@ -184,6 +184,9 @@ tables:
     rows:
       description: Rows of the source. In check mode about how many.
       type: int
+    bytes:
+      description: About how large the table is. Only in check mode.
+      type: int
     rows_target:
       description: Rows of the target at the first look.
       type: int

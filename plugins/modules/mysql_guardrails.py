@@ -168,11 +168,14 @@ gates:
       description: What to do when it does not hold.
       type: str
 servers:
-  description: By V(source) and V(target), what they are, and which channels they have.
+  description:
+    - By V(source) and V(target), what they are. C(tables) and C(bytes) are those of the schemas that move.
+    - C(channels) of each, with C(name), C(running), C(delay), C(source_host) and C(source_uuid).
   returned: success
   type: dict
   sample:
-    source: {version: 8.0.40, platform: mysql, uuid: 3e11fa47-71ca-11e1-9e33-c80aa9429562, schemas: [shop], bytes: 1024}
+    source: {version: 8.0.40, platform: mysql, uuid: 3e11fa47-71ca-11e1-9e33-c80aa9429562, schemas: [shop], bytes: 1024,
+             tables: 1, channels: []}
 replicas:
   description: Replicas that were looked at, each with C(name), C(uuid), C(side) and C(problems).
   returned: success

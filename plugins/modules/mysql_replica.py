@@ -127,8 +127,7 @@ options:
     type: int
     default: 60
 notes:
-  - Replication must not be among the settings of C(mysql_replica) on RDS for a managed read replica or a Multi-AZ
-    cluster; their procedures refuse it.
+  - A managed read replica and a Multi-AZ cluster of RDS cannot be given a channel; their procedures refuse it.
 seealso:
   - module: seamless.migration.mysql_replication_info
   - module: seamless.migration.mysql_gtid

@@ -155,7 +155,7 @@ options:
   fast_apply:
     description:
       - Let the target flush less to its disk while it catches up (C(innodb_flush_log_at_trx_commit), C(sync_binlog)).
-        Put back before the commit, or by the next run. Not on RDS.
+        Put back before the commit, or by the next run. Not on RDS, and not by V(bridge).
     type: bool
     default: true
   hooks:
@@ -309,7 +309,7 @@ gates:
   type: list
   elements: dict
 window_ms:
-  description: Milliseconds from the fence to the first write on the target.
+  description: Milliseconds from the fence to the first write on the target. Null when there was no window.
   returned: always
   type: float
 gtid:
@@ -334,6 +334,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors im
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.options import check_options, endpoint_spec
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import LIBRARY_ERROR
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover import Switchover
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_open import TWO_WRITERS
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import FAILURES
 
 VECTORS = {"type": "list", "elements": "list", "default": []}
@@ -393,6 +394,8 @@ def check(params):
             raise MySQLMigrationError(
                 "Option %s is %s. Give a number from %d to %d" % (name, params[name], least, most)
             )
+    if TWO_WRITERS in params["force"]:
+        raise MySQLMigrationError("Option force has %s, which is no gate. Leave it out" % TWO_WRITERS)
     for name, vectors in params["hooks"].items():
         if not all(argv and all(isinstance(word, str) for word in argv) for argv in vectors or []):
             raise MySQLMigrationError(

@@ -64,10 +64,6 @@ class Column(object):
     def sql(self):
         return "t." + quoted(self.name)
 
-    @property
-    def is_text(self):
-        return self.data_type in _TEXTS + ("mediumtext", "longtext")
-
     def value(self, by_number=True, apart=False):
         """Expression for the value, exact in bytes. by_number: enums and sets by their number. apart: hash of it."""
         if self.data_type in _FLOATS:

@@ -447,7 +447,8 @@ def transport(source, target, options):
     return gate(
         "transport",
         problems,
-        "Turn TLS on there, or set migration_mysql.replication.get_public_key where the network is trusted",
+        "Turn TLS on there, or give migration_mysql.replication ssl: false and get_public_key: true where the network "
+        "is trusted",
         {side: {"tls": facts["tls"]} for side, facts in _both(source, target)},
     )
 

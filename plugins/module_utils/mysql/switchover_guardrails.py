@@ -9,7 +9,6 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.guardrail
 NEVER_FORCED = ("gtid", "server_ids", "target_fenced", "source_open", "forward_channel", "purge_distance", "errant")
 # On the way back the older server is the target by intention; its channel ran all the time, which is the proof.
 ONLY_FORWARD = ("versions", "way_back")
-ACCOUNT_GATES = ("fence_writers",)
 
 
 def judge(gates, force):

@@ -45,6 +45,7 @@ def run(tmp_path, check=False, **changes):
         ("lock_wait", 0, "Option lock_wait is 0"),
         ("hooks", {"switch": [[]]}, "Option hooks.switch has to be a list of commands"),
         ("strategy", "bridge", "accept_conflicts"),
+        ("force", ["two_writers"], "Option force has two_writers"),
         ("forward_channel", "a\nb", "control character"),
         ("source", dict(NOWHERE, login_host="db\r1"), "control character"),
         ("state", "moved", "value of state must be one of"),
