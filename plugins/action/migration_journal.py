@@ -29,6 +29,8 @@ class ActionModule(JournalAction):
         if params.get("side") and event != "committed":
             raise journal.JournalError("side belongs to event committed. Leave it out, or record that event")
         result["path"] = record.path
+        if event == "started":
+            journal.refuse_other_kind(record, params.get("stage"))
         lock = journal.Lock.of(params["state_dir"], params["migration"])
         me = owner()
         taken_over = None

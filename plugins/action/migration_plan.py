@@ -20,7 +20,7 @@ STORAGE = {
     "target": {"type": "str", "default": ""},
     "clients": {"type": "list", "elements": "str", "default": []},
     "storage_workers": {"type": "list", "elements": "str", "default": []},
-    "workers": {"type": "int", "default": 8},
+    "workers": {"type": "int", "default": 0},
     "bwlimit_kib_per_s": {"type": "int", "default": 0},
     "rsync_port": {"type": "int", "default": 873},
     "writers": {"type": "list", "elements": "str", "default": []},

@@ -275,6 +275,20 @@ class Journal:
         return events[-count:] if count else []
 
 
+def refuse_other_kind(record, stage):
+    """Keep files and databases in journals of their own: who takes the writes, and whether a compare was clean, would
+    else be taken from the other migration. record: Journal. stage: name, or None. Raises JournalError.
+    """
+    kinds = {name.partition("_")[0]: name for name in record.state()["stages"] if name}
+    mine = (stage or "").partition("_")[0]
+    other = kinds.get({"storage": "mysql", "mysql": "storage"}.get(mine))
+    if other:
+        raise JournalError(
+            "Failed to begin %s: %s has stages of another kind of migration (%s). Give the one of the files and the "
+            "one of the databases a migration_name each. Nothing was changed" % (stage, record.path, other)
+        )
+
+
 def side_of(event):
     """The side that takes the writes after an event "committed": what its data say, else source for a way back."""
     side = (event.get("data") or {}).get("side")

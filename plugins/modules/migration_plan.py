@@ -79,9 +79,9 @@ options:
         default: []
       workers:
         description:
-          - Parallel rsync processes of the first copy.
+          - Parallel rsync processes of the first copy. With 0, one more than the source has cores, 16 at most.
         type: int
-        default: 8
+        default: 0
       bwlimit_kib_per_s:
         description:
           - Limit of the copy in KiB a second; 0 is none.

@@ -24,7 +24,8 @@ options:
     description:
       - V(before) when nothing replicates yet and the target may be empty.
       - V(replicating) when the channel from source to target runs. Then accounts, events, errant transactions, both
-        channels, the fence of the target and what the source has purged are looked at as well.
+        channels, the fence of the target and what the source has purged are looked at as well. A channel that is
+        connecting again, as after a restart of the other server, is given 30 seconds first.
     type: str
     choices: [before, replicating]
     default: before
@@ -190,9 +191,11 @@ queries:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import gtid
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.guardrail_facts import facts, look_at_replica
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.guardrails import PHASES, findings
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.options import endpoint_spec, run_module
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.receivers import await_connected
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Server
 
 
@@ -224,6 +227,9 @@ def look(params, servers):
     with servers["source"].session() as left, servers["target"].session() as right:
         for side, session in (("source", left), ("target", right)):
             servers[side].identify(session)
+        if params["phase"] == "replicating":
+            _await_channels(servers["target"], right, servers["source"].uuid)
+            _await_channels(servers["source"], left, servers["target"].uuid)
         seen = {
             "source": facts(servers["source"], left, params["schemas"]),
             "target": facts(servers["target"], right, params["schemas"]),
@@ -252,6 +258,13 @@ def look(params, servers):
         "servers": {side: _shown(one) for side, one in seen.items()},
         "replicas": replicas,
     }
+
+
+def _await_channels(server, session, from_uuid):
+    """Give channels that are connecting again, as after a restart of the other server, the time for it."""
+    dialect = Dialect.for_server(server)
+    statement = dialect.statement("show_replica_status")
+    await_connected(lambda: [dialect.normalise_channel(row) for row in session.rows(statement)], from_uuid)
 
 
 def _replica(endpoint, sides):

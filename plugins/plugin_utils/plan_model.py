@@ -158,7 +158,8 @@ def _details(stage, inputs):
     elif stage == "storage_copy":
         limit = inputs.get("bwlimit_kib_per_s") or 0
         speed = "limit %s" % words.rate(limit * 1024) if limit else "no limit"
-        found.append("%s workers, %s." % (inputs["workers"], speed))
+        number = "%s workers" % inputs["workers"] if inputs["workers"] else "One worker more than the source has cores"
+        found.append("%s, %s." % (number, speed))
         if inputs.get("storage_workers"):
             hosts = ", ".join(inputs["storage_workers"])
             text = "The lists of each tree are dealt over %s, which share the limit; the source does what is left."

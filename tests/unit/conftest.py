@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make the checkout importable as ansible_collections.seamless.migration."""
 
+import contextlib
 import os
 import sys
 
@@ -19,3 +20,10 @@ def _link():
 
 _link()
 sys.path.insert(0, COLLECTIONS)
+
+# A machine that does other things at the same time is slow, and no reason for a test to fail. Not on every leg.
+with contextlib.suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")

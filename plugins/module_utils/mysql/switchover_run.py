@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A switchover under way: what all of its parts share, and the steps before the window (1 to 5)."""
 
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import receivers
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_clients as clients
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_events as events
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import switchover_guardrails as guardrails
@@ -55,8 +56,8 @@ class Run:
 
     def guardrails(self):
         """1: all gates. A server that was restarted just now is given the time in which its channels connect again."""
-        self.target.await_receivers(self.source.uuid, RECONNECT)
-        self.source.await_receivers(self.target.uuid, RECONNECT)
+        receivers.await_connected(self.target.channels, self.source.uuid)
+        receivers.await_connected(self.source.channels, self.target.uuid)
         try:
             self.gates = guardrails.check(self.source, self.target, self.options)
         except MySQLMigrationError as error:

@@ -5,13 +5,11 @@ import contextlib
 import threading
 import time
 
-from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence, gtid
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence, gtid, receivers
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.switchover_steps import Doubt
 
-# Errors of a receiver that no further try mends: account, password, TLS, grant.
-REFUSED = (1045, 1698, 2026, 2061, 13120)
 PERSISTED = "SELECT VARIABLE_VALUE FROM performance_schema.persisted_variables WHERE VARIABLE_NAME = 'super_read_only'"
 
 
@@ -265,22 +263,6 @@ class Side:
                 self.must_apply(name, from_uuid)
             time.sleep(0.05)
 
-    def await_receivers(self, from_uuid, seconds):
-        """Give the channels from the other server that are connecting again, as after its restart, time for it."""
-        end = time.monotonic() + seconds
-        while any(_connects_again(found, from_uuid) for found in self.channels()) and time.monotonic() < end:
-            time.sleep(0.2)
-
     def _is_refused(self, name):
         found = self.channel(name)
-        return found is not None and _refused(found)
-
-
-def _connects_again(found, from_uuid):
-    """Whether a channel tries to reach that server, and may get there by itself."""
-    waits = found["replica_io_running"] == "Connecting" and not _refused(found)
-    return waits and (found["source_uuid"] or "").lower() in ("", from_uuid)
-
-
-def _refused(found):
-    return int(found["last_io_errno"] or 0) in REFUSED
+        return found is not None and receivers.is_refused(found)

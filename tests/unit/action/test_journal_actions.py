@@ -214,3 +214,13 @@ def test_wrong_options_are_told_and_nothing_is_written(site, options, message):
     assert done.returncode != 0
     assert message in done.stdout
     assert not os.path.exists(site.state)
+
+
+def test_files_and_databases_have_a_journal_each(site):
+    assert site.run([record(event="started", stage="storage_copy")]).returncode == 0
+    assert site.run([record(event="started", stage="storage_verify")]).returncode == 0
+    before = site.events()
+    done = site.run([record(event="started", stage="mysql_preflight", lock="acquire")])
+    assert done.returncode != 0
+    assert "has stages of another kind of migration (storage_verify)" in done.stdout
+    assert site.events() == before

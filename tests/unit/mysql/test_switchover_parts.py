@@ -14,10 +14,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 import fakes
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import (
+    receivers,
     switchover_clients,
     switchover_guardrails,
     switchover_journal,
-    switchover_side,
     switchover_steps,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
@@ -210,19 +210,19 @@ def connecting(monkeypatch):
         if sum(naps) > 1:
             row["Replica_IO_Running"] = "Yes"
 
-    monkeypatch.setattr(switchover_side, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: sum(naps)))
+    monkeypatch.setattr(receivers, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: sum(naps)))
     return Side(machine.server("target"), "target", Hooks({}, 1)).connect(), row, naps
 
 
 def test_a_channel_that_connects_again_is_waited_for(connecting):
     side, row, _naps = connecting
-    side.await_receivers(fakes.OTHER, 30)
+    receivers.await_connected(side.channels, fakes.OTHER)
     assert row["Replica_IO_Running"] == "Yes"
 
 
 def test_a_channel_that_connects_again_is_waited_for_no_longer_than_was_said(connecting):
     side, row, naps = connecting
-    side.await_receivers(fakes.OTHER, 0.5)
+    receivers.await_connected(side.channels, fakes.OTHER, 0.5)
     assert row["Replica_IO_Running"] == "Connecting"
     assert 0.5 <= sum(naps) < 1
 
@@ -231,7 +231,7 @@ def test_a_channel_that_connects_again_is_waited_for_no_longer_than_was_said(con
 def test_a_channel_that_no_time_would_mend_is_not_waited_for(connecting, columns):
     side, row, naps = connecting
     row.update(columns)
-    side.await_receivers(fakes.OTHER, 30)
+    receivers.await_connected(side.channels, fakes.OTHER)
     assert naps == []
 
 

@@ -44,6 +44,10 @@ def test_inputs_are_told_where_they_matter():
     assert stage(plan, "storage_copy")["where"] == ["source (old)"]
 
 
+def test_the_number_of_workers_that_the_copy_chooses_itself_is_no_number_in_the_plan():
+    assert "One worker more than the source has cores, no limit." in stage(planned(workers=0), "storage_copy")["does"]
+
+
 def test_workers_are_told_where_there_are_any():
     plan = planned(storage_workers=["w1", "w2"])
     assert stage(plan, "storage_copy")["where"] == ["source (old)", "workers (w1, w2)"]
