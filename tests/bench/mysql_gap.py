@@ -80,7 +80,9 @@ def one(lab, pair, name, number):
     """One switchover; returns its numbers. The servers have changed places after it."""
     pair.ready()
     time.sleep(1)
-    clock, began = Clock(lab), time.monotonic()
+    clock = Clock(lab)
+    clock.wait_for(pair.source.name, commits=5)  # else the last commit there might be of before
+    began = time.monotonic()
     more = CONTENDERS[name](pair, number)
     seconds = time.monotonic() - began
     pair.swap()
