@@ -179,11 +179,21 @@ def _value_errors(mysql):
             "migration_mysql.strategy is bridge, where rows can be written on both sides at once and conflict: "
             "set migration_mysql.accept_conflicts to true, or choose another strategy"
         )
+    with_commands = [side for side in ("source", "target") if _has_commands(mysql.get(side))]
+    if mysql.get("strategy") == "read_only_window" and with_commands:
+        errors.append(
+            "migration_mysql.strategy is read_only_window, which a switch by migration_mysql.%s.read_only_on does not "
+            "have, since it opens the target at once: choose switchover" % with_commands[0]
+        )
     for key in ("schemas", "overwrite", "fence_exempt"):
         value = mysql.get(key) or []
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             errors.append("migration_mysql.%s is %r: a list of names is needed" % (key, value))
     return errors
+
+
+def _has_commands(endpoint):
+    return isinstance(endpoint, dict) and "read_only_on" in endpoint
 
 
 def _hook_errors(hooks):

@@ -46,6 +46,7 @@ def test_good_inputs_have_no_errors():
     ({"strateyg": "bridge"}, "has the key 'strateyg'"),
     ({"strategy": "fast"}, "migration_mysql.strategy is 'fast'"),
     ({"strategy": "bridge"}, "accept_conflicts"),
+    ({"strategy": "read_only_window", "target__read_only_on": [["/bin/aws"]]}, "migration_mysql.target.read_only_on"),
     ({"seed_method": "tar"}, "migration_mysql.seed_method is 'tar'"),
     ({"lag_limit_ms": 0}, "migration_mysql.lag_limit_ms is 0"),
     ({"schemas": "shop"}, "migration_mysql.schemas is 'shop'"),
