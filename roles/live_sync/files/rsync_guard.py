@@ -34,6 +34,7 @@ EXACT_TIMES, EXACT_SINCE = b"--modify-window=-1", (3, 1, 3)
 NOT_UNDERSTOOD = (1, 2, 4, 10, 12)
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SHORT = re.compile(rb"-[A-Za-z]+\Z")
+FULL_STALL = 45  # a full run may be idle so many times longer: while the other side looks through a tree that is there
 WHOLE_TREE = b"./"  # in `dirty`: it is not known which path failed
 LOG_LIMIT_BYTES = 1 << 20
 DEFAULTS = {
@@ -48,7 +49,7 @@ DEFAULTS = {
     "retry_interval": 30,
     "exclude": [],
     "touched_limit_bytes": 1 << 28,
-    "stall_seconds": 180,
+    "stall_seconds": 40,
 }
 
 
@@ -385,19 +386,22 @@ class Watch:
 
     def __init__(self, pid, seconds):
         self.pid, self.seconds = pid, seconds
-        self.moved, self.since = self.bytes(), time.monotonic()
+        self.done, self.since = self.work(), time.monotonic()
         signal.signal(signal.SIGALRM, self.look)
         interval = max(0.1, min(10, seconds / 4.0))
         signal.setitimer(signal.ITIMER_REAL, interval, interval)
 
-    def bytes(self):
+    def work(self):
+        """What it has done so far: (bytes read and written, ticks of processor time, as reading a folder takes)."""
         fields = read_bytes("/proc/%d/io" % self.pid).split()
-        return sum(int(value) for name, value in zip(fields[::2], fields[1::2]) if name in (b"rchar:", b"wchar:"))
+        moved = sum(int(value) for name, value in zip(fields[::2], fields[1::2]) if name in (b"rchar:", b"wchar:"))
+        ticks = read_bytes("/proc/%d/stat" % self.pid).rpartition(b")")[2].split()[11:13]
+        return moved, sum(int(number) for number in ticks)
 
     def look(self, _number, _frame):
-        moved = self.bytes()
-        if moved - self.moved > 1024:
-            self.moved, self.since = moved, time.monotonic()
+        done = self.work()
+        if done[0] - self.done[0] > 1024 or done[1] - self.done[1] > 2:
+            self.done, self.since = done, time.monotonic()
         elif time.monotonic() - self.since > self.seconds:
             sys.stderr.write("rsync-guard: rsync stood still for %d s and is ended, to be tried again\n" % self.seconds)
             sys.stderr.flush()
@@ -574,7 +578,8 @@ class Guard:
 
         before = self.state.paths(b"dirty")
         command = self.command([b"--out-format=@@ %i |%n"], links=False)
-        run = Run(command, stdin, self.state.folder, self.settings["stall_seconds"]).execute(on_paths)
+        stall = self.settings["stall_seconds"] * FULL_STALL
+        run = Run(command, stdin, self.state.folder, stall).execute(on_paths)
         status = self.judge(run, before, {WHOLE_TREE}, b"partial_full", self.settings["full_retries"])
         return run, status
 

@@ -53,10 +53,11 @@ class GuardCase:
     def runs(self):
         return [json.loads(line) for line in (self.state / "runs.jsonl").read_text().splitlines()]
 
-    def fake_rsync(self, script):
-        """Let the guard call a shell script instead of rsync."""
+    def fake_rsync(self, script, version="3.1.2"):
+        """Let the guard call a shell script instead of an rsync of a version."""
         path = self.folder / "fake-rsync"
-        path.write_text("#!/bin/sh\n" + script)
+        told = '[ "$1" = --version ] && { echo "rsync  version %s"; exit; }\n' % version
+        path.write_text("#!/bin/sh\n" + told + script)
         path.chmod(0o755)
         self.configure(rsync=str(path))
         return path

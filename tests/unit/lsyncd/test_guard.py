@@ -407,8 +407,14 @@ def test_the_path_in_an_error_message_is_found(line, path):
 def test_an_rsync_that_stands_still_is_ended_and_run_again(case):
     case.configure(stall_seconds=1)
     case.fake_rsync("exec sleep 50\n")
-    assert case.call("-r") == 5
+    assert case.call_list(b"/file") == 5
     assert b"stood still for 1 s" in case.last.stderr
+
+
+def test_a_full_run_may_be_idle_for_longer(case):
+    case.configure(stall_seconds=1)
+    case.fake_rsync("exec sleep 4\n")
+    assert case.call("-r") == 0
 
 
 def test_an_rsync_that_moves_bytes_is_not_ended_however_long_it_takes(case):
@@ -416,7 +422,15 @@ def test_an_rsync_that_moves_bytes_is_not_ended_however_long_it_takes(case):
     moving = "import time\nfor _ in range(8):\n  open('/dev/null', 'wb').write(bytes(5000))\n  time.sleep(0.4)\n"
     (case.folder / "moving.py").write_text(moving)
     case.fake_rsync("exec %s -S %s\n" % (sys.executable, case.folder / "moving.py"))
-    assert case.call("-r") == 0
+    assert case.call_list(b"/file") == 0
+
+
+def test_an_rsync_that_looks_through_a_folder_is_not_ended_however_long_it_takes(case):
+    case.configure(stall_seconds=1)
+    looking = "import os, time\nend = time.time() + 4\nwhile time.time() < end:\n  os.lstat('/')\n"
+    (case.folder / "looking.py").write_text(looking)
+    case.fake_rsync("exec %s -S %s\n" % (sys.executable, case.folder / "looking.py"))
+    assert case.call_list(b"/file") == 0
 
 
 def test_a_full_run_goes_without_hard_links_and_a_list_keeps_them(case):
@@ -441,7 +455,7 @@ def test_two_changes_of_one_size_within_a_second_are_both_carried(case):
 def older_rsync(case, refusal):
     """An rsync whose other side ends so when it is asked to compare times to the nanosecond."""
     script = 'echo "$*" >> %s/calls\ncase "$*" in *--modify-window=-1*) exit %d;; esac\n' % (case.folder, refusal)
-    case.fake_rsync('[ "$1" = --version ] && { echo "rsync  version 3.2.7"; exit; }\n' + script)
+    case.fake_rsync(script, version="3.2.7")
 
     def calls():
         return ["--modify-window=-1" in line for line in (case.folder / "calls").read_text().splitlines()]
@@ -467,8 +481,7 @@ def test_a_side_that_knew_exact_times_is_not_taken_for_an_older_one_when_the_lin
 
 
 def test_an_own_rsync_that_does_not_know_exact_times_is_not_given_them(case):
-    body = 'echo "$*" >> %s/calls\n[ "$1" = --version ] && echo "rsync  version 3.1.2"\nexit 0\n' % case.folder
-    case.fake_rsync(body)
+    case.fake_rsync('echo "$*" >> %s/calls\n' % case.folder, version="3.1.2")
     assert case.call_list(b"/file") == 0
     assert "--modify-window" not in (case.folder / "calls").read_text()
 
