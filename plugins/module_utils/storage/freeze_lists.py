@@ -141,6 +141,45 @@ def names_that_stay(root, names, inodes):
                     yield os.path.relpath(entry.path, root)
 
 
+def followed_since(folder):
+    """When the guard of a folder ran for the first time, in seconds since 1970; None when it never did."""
+    try:
+        return os.stat(os.path.join(folder, ".lock")).st_mtime
+    except OSError:
+        return None
+
+
+def changed_since(root, moment):
+    """Paths within root of files that were changed at a moment (seconds since 1970) or later, whoever did it and how.
+
+    For what leaves no trace where live sync looks: a write through a name of a hard-linked file that is gone before
+    anybody looks, or through a handle that a client of an NFS server has from before a restart of the server. Looks at
+    every file of the tree.
+    """
+    root = os.fsencode(root)
+    folders = [root]
+    while folders:
+        try:
+            listing = os.scandir(folders.pop())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FreezeError("%s cannot be read: %s" % (error.filename, error.strerror)) from error
+        with listing:
+            for entry in listing:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif _changed(entry) >= moment:
+                    yield os.path.relpath(entry.path, root)
+
+
+def _changed(entry):
+    try:
+        return entry.stat(follow_symlinks=False).st_ctime
+    except FileNotFoundError:
+        return 0
+
+
 class PathList:
     """Paths of one tree, each once, in the order in which rsync likes them."""
 

@@ -27,6 +27,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_steps import FAILURES, Steps
 
+# A look at every file of a tree belongs into the window when it takes no longer than this.
+LOOK_MS = 1000
 LOST = ("overflow", "startup", "ended")  # kinds of lines in lsyncd's log after which its lists are not complete
 
 
@@ -235,23 +237,39 @@ class Side:
         return os.path.join(self.paths.lists, tree["name"] + ".doubtful")
 
     def _proven(self, tree):
-        """Marks in the guard's lists up to which staging has proven both sides equal, but for the doubtful paths."""
+        """What staging has proven equal, but for the doubtful paths: dict with marks (in the guard's lists) and at."""
         proven = self.state.get("proven", {}).get(tree["name"], {})
         same = proven.get("dest_url") == tree["dest_url"] and os.path.exists(self._doubt_path(tree))
-        return proven.get("marks", {}) if same else {}
+        return proven if same else {"marks": {}, "at": None}
+
+    def _look_for_changes(self, tree, paths, window):
+        """Add what was changed since both sides were proven equal, by the files themselves.
+
+        window: only where staging has shown that it takes no time worth speaking of.
+        """
+        proven = self._proven(tree).get("at")
+        since = proven or freeze_lists.followed_since(tree["live_sync"]["guard_state_dir"])
+        took = self.state.get("look_ms", {}).get(tree["name"], LOOK_MS + 1)
+        if since is None or (window and (proven is None or took > LOOK_MS)):
+            return
+        begin = time.monotonic()
+        paths.add("changed", freeze_lists.changed_since(tree["path"], since))
+        took = (time.monotonic() - begin) * 1000
+        self.state.setdefault("look_ms", {})[tree["name"]] = round(took, 1)
 
     def _listed(self):
         """Trees whose last changes come from lists; the others need a whole pass."""
         return [tree for tree in self.p["trees"] if tree["dest_url"] and tree["live_sync"]["method"] == "lsyncd"]
 
-    def _write_lists(self, open_files):
+    def _write_lists(self, open_files, window=True):
+        """Write the list of each tree. window: for the window, or to predict it. Returns how long the lists are."""
         counts = {}
         for tree in self._listed():
             sync = tree["live_sync"]
             paths = freeze_lists.PathList(tree["path"])
             folder = sync.get("guard_state_dir")
             if folder:
-                proven = self._proven(tree)
+                proven = self._proven(tree)["marks"]
                 for kind, path, offset in freeze_lists.guard_lists(folder, sync.get("touched_since") or 0, proven):
                     paths.add(kind, freeze_lists.entries(path, offset))
                     if kind == "hardlinks":
@@ -259,6 +277,7 @@ class Side:
                         names = freeze_lists.entries(path, offset)
                         paths.add("links_that_stay", freeze_lists.names_that_stay(tree["path"], names, inodes))
                 paths.add("doubtful", freeze_lists.entries(self._doubt_path(tree)))
+                self._look_for_changes(tree, paths, window)
             paths.add("open", [os.fsencode(entry["path"]) for entry in open_files if entry["tree"] == tree["name"]])
             paths.add("pending", pending(sync.get("status_file"), self._tree(tree).path))
             for extra in self.p["extra_paths_files"].get(tree["name"], []):

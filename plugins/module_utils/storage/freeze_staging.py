@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import command
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read
@@ -23,6 +24,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 
 WRITER_STOP_S = 0.3  # assumed for the writers, since it cannot be tried
 SYNC_STOP_S = 0.2
+CLOCK_S = 2.0  # times of files are a little behind the clock
 STAGE_LIMIT_S = 3600  # nobody waits for staging
 
 
@@ -171,7 +173,8 @@ class Staging(Side):
             if not folder:
                 continue
             marks = freeze_lists.mark(folder)
-            count = self._write_lists([])[tree["name"]]
+            began = time.time() - CLOCK_S
+            count = self._write_lists([], window=False)[tree["name"]]
             self._make_links(tree, folder)
             doubtful = freeze_transfer.doubtful(tree, self._list_path(tree), STAGE_LIMIT_S)
             if doubtful is None:
@@ -180,7 +183,11 @@ class Staging(Side):
             paths = freeze_lists.PathList(tree["path"])
             paths.add("doubtful", doubtful)
             left = paths.write(self._doubt_path(tree))
-            self.state.setdefault("proven", {})[tree["name"]] = {"dest_url": tree["dest_url"], "marks": marks}
+            self.state.setdefault("proven", {})[tree["name"]] = {
+                "dest_url": tree["dest_url"],
+                "marks": marks,
+                "at": began,
+            }
             save(self.paths, self.state)
             said.append("%s: %d paths compared, %d doubtful" % (tree["name"], count, left))
         return "; ".join(said) or "no lists"
@@ -188,7 +195,8 @@ class Staging(Side):
     def _make_links(self, tree, folder):
         """Bring all names of the files that have more than one. What fails now is doubtful below, and fails there."""
         paths = freeze_lists.PathList(tree["path"])
-        offsets = {kind: offset for kind, _unused, offset in freeze_lists.guard_lists(folder, 0, self._proven(tree))}
+        marks = self._proven(tree)["marks"]
+        offsets = {kind: offset for kind, _unused, offset in freeze_lists.guard_lists(folder, 0, marks)}
         paths.add("hardlinks", freeze_lists.entries(os.path.join(folder, "hardlinks"), offsets["hardlinks"]))
         path = self._list_path(tree) + ".links"
         if paths.write(path):

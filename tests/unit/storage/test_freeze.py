@@ -14,6 +14,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage import 
     freeze_holders,
     freeze_lists,
     freeze_mounts,
+    freeze_side,
     freeze_watch,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
@@ -76,9 +77,54 @@ def test_what_staging_has_compared_is_not_looked_at_again_in_the_window(running)
     running.put("a/two", "changed\n")
     running.touched("a/two")
     lists = running.run("frozen")["lists"]["data"]
-    assert (lists["touched"], lists["doubtful"]) == (1, 1)
+    assert (lists["touched"], lists["doubtful"]) == (1, 2)  # a/one, and the log that grows
     assert running.text_on_target("a/one") == "one\n"
     assert running.text_on_target("a/two") == "changed\n"
+
+
+def written_without_a_trace(running, text):
+    """As through a handle of NFS from before a restart, or through a name that was gone before anybody looked."""
+    running.put("a/silent", text)
+
+
+@pytest.fixture
+def silent(running):
+    """A file that is the same on both sides, and of which the guard has noted nothing."""
+    for where in (running.tree, running.target):
+        os.utime(running.put("a/silent", "same\n", where=where), (1000, 1000))
+    running.touched(kind=".lock")
+    return running
+
+
+def test_what_was_changed_without_a_trace_before_staging_is_found_by_it(silent):
+    written_without_a_trace(silent, "else\n")
+    silent.run("staged")
+    silent.run("frozen")
+    assert silent.text_on_target("a/silent") == "else\n"
+
+
+def test_what_was_changed_without_a_trace_after_staging_is_found_in_the_window(silent):
+    silent.run("staged")
+    written_without_a_trace(silent, "else\n")
+    lists = silent.run("frozen")["lists"]["data"]
+    assert lists["changed"] >= 1
+    assert silent.text_on_target("a/silent") == "else\n"
+
+
+def test_a_tree_that_takes_long_to_look_through_is_not_looked_through_in_the_window(silent, monkeypatch):
+    monkeypatch.setattr(freeze_side, "LOOK_MS", -1)
+    silent.run("staged")
+    assert "changed" not in silent.run("frozen")["lists"]["data"]
+
+
+def test_only_files_that_were_changed_since_a_moment_are_found(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "older").write_text("x")
+    moment = (tmp_path / "folder" / "older").stat().st_ctime + 0.02
+    time.sleep(0.05)
+    (tmp_path / "folder" / "newer").write_text("x")
+    os.symlink("nowhere", str(tmp_path / "link"))
+    assert sorted(freeze_lists.changed_since(str(tmp_path), moment)) == [b"folder/newer", b"link"]
 
 
 def test_marks_mean_nothing_once_the_guard_has_sorted_its_list(running):
