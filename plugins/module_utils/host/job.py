@@ -60,7 +60,7 @@ class Job(object):
             self._lock = None
 
     def write(self, state, **more):
-        value = dict(more, state=state, identity=self._identity, pid=os.getpid(), at=time.time())
+        value = dict({"pid": os.getpid()}, state=state, identity=self._identity, at=time.time(), **more)
         files.write(os.path.join(self.folder, "state"), json.dumps(value).encode("utf-8"), mode=0o600)
 
     def tell(self, progress):
@@ -89,7 +89,7 @@ class Job(object):
         without it nothing ends it.
         """
         self._identity = identity
-        self.write("running", progress={"phase": "begin"})
+        self.write("running", progress={"phase": "begin"}, pid=None)  # who wants to end it must not end us
         detached.detach(self._lock, lambda: self._do(work, lease), self._crashed)
         self.release()
 
