@@ -114,17 +114,8 @@ def _expand(root, path):
             yield os.path.normpath(os.path.join(inside, name))
 
 
-def names_that_stay(root, names, inodes):
-    """Paths within root of the files that had several names, where one of these names is gone by now.
-
-    What was written through a name that is gone is in the file still, under names that nobody wrote to. names: the
-    paths (bytes) that had another one beside them. inodes: numbers (bytes) of the files. Reads the directories of the
-    whole tree, but only when a name is gone.
-    """
-    root = os.fsencode(root)
-    if all(os.path.lexists(os.path.join(root, name.lstrip(b"/"))) for name in names if name):
-        return
-    wanted = {int(number) for number in inodes if number.isdigit()}
+def _files(root):
+    """Everything below root (bytes) that is no directory, as entries of os.scandir. Raises FreezeError."""
     folders = [root]
     while folders:
         try:
@@ -137,8 +128,22 @@ def names_that_stay(root, names, inodes):
             for entry in listing:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                elif entry.inode() in wanted:
-                    yield os.path.relpath(entry.path, root)
+                else:
+                    yield entry
+
+
+def names_that_stay(root, names, inodes):
+    """Paths within root of the files that had several names, where one of these names is gone by now.
+
+    What was written through a name that is gone is in the file still, under names that nobody wrote to. names: the
+    paths (bytes) that had another one beside them. inodes: numbers (bytes) of the files. Reads the directories of the
+    whole tree, but only when a name is gone.
+    """
+    root = os.fsencode(root)
+    if all(os.path.lexists(os.path.join(root, name.lstrip(b"/"))) for name in names if name):
+        return
+    wanted = {int(number) for number in inodes if number.isdigit()}
+    yield from (os.path.relpath(entry.path, root) for entry in _files(root) if entry.inode() in wanted)
 
 
 def followed_since(folder):
@@ -157,20 +162,7 @@ def changed_since(root, moment):
     every file of the tree.
     """
     root = os.fsencode(root)
-    folders = [root]
-    while folders:
-        try:
-            listing = os.scandir(folders.pop())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise FreezeError("%s cannot be read: %s" % (error.filename, error.strerror)) from error
-        with listing:
-            for entry in listing:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif _changed(entry) >= moment:
-                    yield os.path.relpath(entry.path, root)
+    yield from (os.path.relpath(entry.path, root) for entry in _files(root) if _changed(entry) >= moment)
 
 
 def _changed(entry):
