@@ -551,11 +551,11 @@ class Guard:
         A full run never does: to a file system that keeps whole seconds it would carry the whole tree each time.
         """
         known = read_bytes(self.state.path(b"times"))
-        exact = known != b"seconds\n" and compares_exactly(find_rsync(self.settings))
+        exact = known == b"exact\n" or (not known and compares_exactly(find_rsync(self.settings)))
         run = self.carry_once(stdin, [*first, EXACT_TIMES] if exact else first)
-        if known or not exact:
+        if known:
             return run
-        if run.rc in NOT_UNDERSTOOD and LINKS_VANISHED not in run.stderr:
+        if exact and run.rc in NOT_UNDERSTOOD and LINKS_VANISHED not in run.stderr:
             exact, run = False, self.carry_once(stdin, first)
         if run.rc in (OK, PARTIAL, VANISHED):
             with self.state:

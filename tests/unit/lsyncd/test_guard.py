@@ -484,6 +484,7 @@ def test_an_own_rsync_that_does_not_know_exact_times_is_not_given_them(case):
     case.fake_rsync('echo "$*" >> %s/calls\n' % case.folder, version="3.1.2")
     assert case.call_list(b"/file") == 0
     assert "--modify-window" not in (case.folder / "calls").read_text()
+    assert (case.state / "times").read_text() == "seconds\n"
 
 
 def test_a_full_run_compares_by_the_second_as_the_target_may_keep_no_more(case):
