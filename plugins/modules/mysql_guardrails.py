@@ -263,8 +263,7 @@ def look(params, servers):
 def _await_channels(server, session, from_uuid):
     """Give channels that are connecting again, as after a restart of the other server, the time for it."""
     dialect = Dialect.for_server(server)
-    statement = dialect.statement("show_replica_status")
-    await_connected(lambda: [dialect.normalise_channel(row) for row in session.rows(statement)], from_uuid)
+    await_connected(lambda: dialect.channels(session), from_uuid)
 
 
 def _replica(endpoint, sides):

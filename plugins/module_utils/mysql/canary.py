@@ -59,8 +59,7 @@ def await_row(session, name, timeout):
 def follows(session, source_uuid):
     """Whether this server has a channel from the server with that uuid."""
     dialect = Dialect.for_server(session.server)
-    rows = session.rows(dialect.statement("show_replica_status"))
-    return any((dialect.normalise_channel(row)["source_uuid"] or "").lower() == source_uuid for row in rows)
+    return any((channel["source_uuid"] or "").lower() == source_uuid for channel in dialect.channels(session))
 
 
 def arrived(session, other, timeout):
@@ -75,8 +74,7 @@ def problems_of_channels(session):
     """Why channels of this server do not run, as list of str."""
     dialect = Dialect.for_server(session.server)
     problems = []
-    for row in session.rows(dialect.statement("show_replica_status")):
-        channel = dialect.normalise_channel(row)
+    for channel in dialect.channels(session):
         name = channel["channel_name"] or ""
         for key, what in (("io", "receiver"), ("sql", "applier")):
             if channel["replica_%s_running" % key] == "Yes":

@@ -267,4 +267,8 @@ class Dialect(object):
         """Whether SET PERSIST is there."""
         return "PERSIST" in self.statement("set_variable")
 
+    def channels(self, session):
+        """All channels of the server of a session, normalised, as list of dict."""
+        return [normalise_channel(row) for row in session.rows(self.statement("show_replica_status"))]
+
     normalise_channel = staticmethod(normalise_channel)

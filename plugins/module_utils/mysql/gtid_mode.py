@@ -11,7 +11,7 @@ keeps the server from starting, so that one is persisted first.
 import re
 import time
 
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect, normalise_channel
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError, told
 
 MODES = ("OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON")
@@ -76,8 +76,7 @@ class Member(object):
 
     def channels(self):
         """The channels of this server that have a source, normalised."""
-        rows = self.session.rows(self.words.statement("show_replica_status"))
-        return [row for row in map(normalise_channel, rows) if row["source_host"]]
+        return [channel for channel in self.words.channels(self.session) if channel["source_host"]]
 
     def set(self, variable, value, persist):
         """Put the variable to the value, over a restart too when that is wanted and possible."""

@@ -35,7 +35,7 @@ def facts(server, session, schemas=()):
     """
     dialect = Dialect.for_server(server)
     variables = {row["name"].lower(): row["value"] for row in _variables(session)}
-    channels = [dialect.normalise_channel(row) for row in session.rows(dialect.statement("show_replica_status"))]
+    channels = dialect.channels(session)
     moving = list(schemas) or user_schemas(session)
     tables = _tables(session, moving)
     return {
@@ -250,9 +250,7 @@ def look_at_replica(server, session, sides):
     """
     dialect = Dialect.for_server(server)
     executed = gtid.executed(session)  # before the sets of its source, which only grow
-    channels = [
-        _channel(dialect.normalise_channel(row)) for row in session.rows(dialect.statement("show_replica_status"))
-    ]
+    channels = [_channel(channel) for channel in dialect.channels(session)]
     for side, (uuid, other) in sides.items():
         for channel in channels:
             if channel["source_uuid"] == uuid:

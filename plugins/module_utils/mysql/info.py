@@ -8,7 +8,7 @@ had given up. Lag is measured by a heartbeat, by the GTIDs that are missing, and
 import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence, gtid
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect, normalise_channel
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError, told
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Quoted, identifier
 
@@ -111,8 +111,7 @@ def retention(session):
 def channels(session, words):
     """All channels, normalised, each with `workers` and `errors`."""
     found = []
-    for row in session.rows(words.statement("show_replica_status")):
-        channel = normalise_channel(row)
+    for channel in words.channels(session):
         if channel["source_host"]:
             channel["workers"] = workers(session, channel["channel_name"] or "")
             channel["errors"] = _errors(channel)
@@ -282,7 +281,7 @@ def _hours_left(gone, share, seconds):
 def _age_of_applied(session, peer):
     """Hours since the commit, on the peer, of what this server applied last; None where it cannot be known."""
     words = Dialect.for_server(session.server)
-    found = [normalise_channel(row) for row in session.rows(words.statement("show_replica_status"))]
+    found = words.channels(session)
     names = [one["channel_name"] or "" for one in found if (one["source_uuid"] or "").lower() == peer.server.uuid]
     ages = [age for age in (_applier_ms(session, peer, name) for name in names) if age is not None]
     return min(ages) / 3600000.0 if ages else None

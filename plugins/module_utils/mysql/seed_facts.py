@@ -6,7 +6,7 @@ import socket
 
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import gtid
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.compare_catalog import user_schemas
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect, normalise_channel
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 
 # A schema on the target that says: what is here is not complete. Goes when the seed is.
@@ -64,7 +64,7 @@ class Side(object):
         self.schemas = dict((row["name"], number(row["objects"])) for row in rows)
         self.bytes = dict((row["name"], number(row["bytes"])) for row in rows)
         self.unfinished = MARKER in own
-        self.channels = [normalise_channel(row) for row in session.rows(self.dialect.statement("show_replica_status"))]
+        self.channels = self.dialect.channels(session)
         self.free_bytes = free_bytes(session)
         names = ("gtid_mode", "event_scheduler", "read_only", "super_read_only")
         self.settings = dict((name, session.value("SELECT @@GLOBAL." + name)) for name in names[1:])

@@ -194,8 +194,7 @@ class Side:
 
     def channels(self, session=None):
         """Its channels, normalised, as list of dict."""
-        rows = (session or self.main).rows(self.dialect.statement("show_replica_status"))
-        return [self.dialect.normalise_channel(row) for row in rows]
+        return self.dialect.channels(session or self.main)
 
     def channel(self, name, session=None):
         """One channel, or None."""
