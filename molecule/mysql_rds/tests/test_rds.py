@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """After the cutover and after the rollback between two stand-ins for RDS: nothing is lost, one takes writes."""
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,12 @@ def _serving(lab):
 def test_the_writes_are_where_the_journal_says(serving, events):
     sides = [event["data"]["side"] for event in events if event["event"] == "committed"]
     assert sides and {"source": "mysql_rds_old", "target": "mysql_rds_new"}[sides[-1]] == serving[0]
+
+
+def test_the_hooks_ran_in_each_switch(events):
+    switches = sum(event["event"] == "committed" for event in events)
+    ran = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "state", "hooks").read_text(encoding="utf-8")
+    assert ran.split() == ["pause", "switch", "resume"] * switches
 
 
 def test_nothing_is_lost_doubled_or_different(lab, serving, tmp_path):
