@@ -6,11 +6,10 @@ import os
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import files
 
-PROGRAM = "/usr/local/lib/seamless-migration/rsync-guard"
 FOLDER = "/etc/seamless-migration/guard"
 STATE = "/var/lib/seamless-migration/guard"
 OPTIONS = ("sentinel", "sentinel_content", "max_delete", "bwlimit_file", "password_file", "rsync",
-           "partial_retries", "full_retries", "retry_interval", "touched_limit_bytes", "stall_seconds")
+           "partial_retries", "full_retries", "retry_interval")
 
 
 def link(name, folder=FOLDER):

@@ -60,13 +60,6 @@ def uuids(gtid_set):
     return list(dict.fromkeys(part.lower() for part in parts if _UUID.match(part)))
 
 
-def is_tagged(gtid_set):
-    """Whether a set has tags (8.3 and later), which older servers do not understand."""
-    return any(
-        part and not _UUID.match(part) and not _INTERVAL.match(part) for part in re.split(r"[,:\s]+", gtid_set or "")
-    )
-
-
 def wait(session, gtid_set, seconds, check=lambda: None, clock=time.monotonic):
     """Wait until the server has executed the set, in short slices.
 

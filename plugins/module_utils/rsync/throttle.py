@@ -32,11 +32,6 @@ def written(pid):
     return None
 
 
-def available():
-    """Whether this kernel counts the bytes of a process."""
-    return written(os.getpid()) is not None
-
-
 class Bucket:
     """Decides who waits. now: seconds of any clock that does not go back."""
 

@@ -52,10 +52,8 @@ def test_transactions_are_counted(text, number):
     assert gtid.count(text) == number
 
 
-def test_uuids_and_tags_are_found():
+def test_uuids_are_found():
     assert gtid.uuids("%s:1-5, %s:1-2,%s:9" % (UUID, OTHER.upper(), UUID)) == [UUID, OTHER]
-    assert gtid.is_tagged(UUID + ":1-5:tag:1-3")
-    assert not gtid.is_tagged("%s:1-5:7,%s:1" % (UUID, OTHER))
 
 
 class Clock:
