@@ -14,6 +14,7 @@ import os
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC = 1, 32, 4096, 16384
+MS_PRIVATE, MS_SLAVE = 1 << 18, 1 << 19
 KEPT_FLAGS = {
     b"ro": MS_RDONLY,
     b"nosuid": 2,
@@ -248,6 +249,8 @@ def _open_door(tree):
     mounts = mounts_of()
     if not tree.private_mounts(mounts):
         mount(tree.path, tree.private, MS_BIND | MS_REC)
+        # systemd makes all mounts shared: what is taken away at the door later would be taken from the tree as well.
+        mount("none", tree.private, MS_SLAVE | MS_REC)
         originals = {entry.point: entry for entry in tree.own_mounts(mounts)}
         for entry in tree.private_mounts(mounts_of()):
             twin = originals.get(join(_fs(tree.path), below(entry.point, _fs(tree.private))))
@@ -275,11 +278,12 @@ def stage(tree):
     identity = (status.st_dev, status.st_ino)
 
     def work():
-        if _same_folder(parent, identity) and tree.here(tree.path):
-            _open_door(tree)
         for place, mounted in tree.places(mounts_of()):
             if not mounted and tree.here(place):
                 mount(place, place, MS_BIND | MS_REC)
+        # Last, so that what is laid on the tree is not laid once more on the door.
+        if _same_folder(parent, identity) and tree.here(tree.path):
+            _open_door(tree)
 
     def wanted(mounts):
         return any(not mounted for _unused, mounted in tree.places(mounts)) or bool(tree.own_mounts(mounts))
@@ -303,6 +307,7 @@ def uncover(tree, place):
     def work():
         entry = mount_at(_fs(place), mounts_of())
         if entry and entry.point == _fs(place) and entry.root == tree.root and entry.device == tree.device:
+            mount("none", place, MS_PRIVATE | MS_REC)  # what is mounted below goes with it here, and nowhere else
             unmount(place)
 
     everywhere(work, lambda mounts: any(entry.point == _fs(place) and entry.root == tree.root for entry in mounts))
