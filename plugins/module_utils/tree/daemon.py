@@ -142,7 +142,7 @@ class Daemon:
         """
         answer = self._run(
             self._asked
-            + ["--checksum", "--ignore-missing-args"]
+            + ["--checksum", "--ignore-missing-args", "--force"]  # or it fails where a folder has to make way
             + (["--modify-window=-1"] if exact_times and self.exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],

@@ -234,17 +234,19 @@ def include_pattern(path, suffix=b""):
     return b"/" + path + suffix
 
 
-def retry_patterns(paths, source):
-    """The list that carries the paths, directories with all that is in them, and the directories above them."""
+def retry_patterns(paths):
+    """The list that carries the paths, directories with all that is in them, and the directories above them.
+
+    What is in them is on it whatever they are here: at the target a file may find a folder in its place, and what is in
+    that makes way only where the list does not exclude it.
+    """
     patterns = []
     for path in paths:
         parent = os.path.dirname(path)
         while parent:
             patterns.append(include_pattern(parent, b"/"))
             parent = os.path.dirname(parent)
-        patterns.append(include_pattern(path))
-        if not os.path.lexists(os.path.join(source, path)) or is_directory(source, path):
-            patterns.append(include_pattern(path, b"/***"))
+        patterns += [include_pattern(path), include_pattern(path, b"/***")]
     return [b"/"] + patterns
 
 
@@ -491,7 +493,8 @@ class Guard:
         if not links:
             given = [word for word in given if word != b"--hard-links"]
             given = [word.replace(b"H", b"") if SHORT.match(word) else word for word in given]
-        ours = []
+        # A folder that is a file or a link now makes way for it, also where deletion is off: nothing can be carried else.
+        ours = [b"--force"]
         if self.settings["max_delete"] is not None and any(word.startswith(b"--del") for word in given):
             ours.append(b"--max-delete=%d" % int(self.settings["max_delete"]))
         limit = bwlimit(self.settings)
@@ -613,7 +616,7 @@ class Guard:
         if not paths or 0 <= time.time() - last < self.settings["retry_interval"]:
             return
         self.state.count(b"retried", int(time.time()))
-        stdin = b"\0".join(retry_patterns(paths, self.source))
+        stdin = b"\0".join(retry_patterns(paths))
         excludes = [b"--exclude=" + os.fsencode(pattern) for pattern in self.settings["exclude"]]
         run = self.carry(stdin, excludes)
         if run.rc in (OK, VANISHED):

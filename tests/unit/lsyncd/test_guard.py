@@ -266,12 +266,11 @@ def test_what_failed_gets_another_try_with_the_next_list(case):
 
 
 def test_a_failure_on_the_real_target_is_found_in_the_words_of_rsync(case):
-    """A directory of the target in the place of a file, not empty, without --force."""
+    """A directory of the target in the place of a file, not empty, whose content the list excludes."""
     create(case.source, b"name\nhere")
     create(case.target, b"name\nhere/inner")
-    assert case.call("-r") == 5
-    assert case.paths("dirty") <= {b"name\nhere", b"./"}
-    assert case.paths("dirty")
+    assert case.call("-r", *LIST, stdin=b"/name\nhere\0/") == 5
+    assert case.paths("dirty") == {b"name\nhere"}
 
 
 def test_files_with_several_names_are_recorded(case):
@@ -283,6 +282,25 @@ def test_files_with_several_names_are_recorded(case):
     assert case.paths("inodes") == {b"%d" % os.stat(str(case.source / "one")).st_ino}
     assert case.call("-r") == 0
     assert case.paths("hardlinks") == {b"one", b"two"}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_folder_that_is_a_link_or_a_file_now_makes_way_where_deletion_is_off(case, listed):
+    for name in (b"file/deep/one", b"link/deep/one", b"gone/one"):
+        create(case.target, name)
+    create(case.source, b"file", b"new")
+    (case.source / "link").symlink_to("elsewhere")
+    if listed:  # the list itself excludes what is in the folders, the next try of what failed does not
+        case.configure(retry_interval=0, partial_retries=0)
+        assert case.call("-r", *LIST, stdin=b"/file\0/link\0/") == 0
+        assert case.paths("dirty") == {b"file", b"link"}
+        assert case.call("-r", *LIST, stdin=b"/other\0/") == 0
+    else:
+        assert case.call("-r") == 0
+    assert case.paths("dirty") == set()
+    assert (case.target / "file").read_bytes() == b"new"
+    assert os.readlink(str(case.target / "link")) == "elsewhere"
+    assert (case.target / "gone" / "one").exists()
 
 
 def test_the_path_list_is_on_disk_before_rsync_starts(case):

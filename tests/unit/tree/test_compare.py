@@ -323,6 +323,18 @@ def test_a_wrong_password_is_told(trees, daemon):
         job(trees, "touched", dest=daemon.url, password_file=daemon.password_file, plan=plan).run()
 
 
+def test_a_folder_with_content_in_the_place_of_a_file_or_link_is_a_difference(trees, daemon):
+    for name in (NAME, b"link"):
+        path = os.path.join(os.fsencode(trees.dest), name)
+        replace_by_folder(path)
+        trees.write(trees.dest, name + b"/inside", b"x")
+    plan = {"files_from": trees.list(NAME, b"link")}
+    result = job(trees, "touched", dest=daemon.url, password_file=daemon.password_file, plan=plan).run()
+    for name in (NAME, b"link"):
+        assert found(result, name) == [("lost", set())]
+        assert os.path.exists(os.path.join(os.fsencode(trees.dest), name, b"inside"))
+
+
 def test_asking_the_daemon_changes_nothing(trees, daemon):
     shutil.rmtree(trees.at(b"deep"))
     trees.write(trees.dest, b"extra", b"x")
