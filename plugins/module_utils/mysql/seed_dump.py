@@ -25,6 +25,7 @@ _GTID = re.compile(rb"^SET @@GLOBAL\.GTID_PURGED=(?:/\*!80000 '\+'\*/ )?'([^']*)
 _LOG_BIN = re.compile(rb"^SET (@MYSQLDUMP_TEMP_LOG_BIN = @@SESSION\.SQL_LOG_BIN|@@SESSION\.SQL_LOG_BIN ?= ?.*);\n",
                       re.MULTILINE)
 # Before these, the GTID set of a dump did not belong to its snapshot.
+_NOT_LOGGED = b"SET @@SESSION.SQL_LOG_BIN= 0;\n"
 _CONSISTENT = {(5, 7): (5, 7, 41), (8, 0): (8, 0, 32)}
 _VERSION = re.compile(r"(?:Ver|Distrib) (\d+)\.(\d+)\.(\d+)")
 _NOT_FLUSHED = re.compile(r"FLUSH (LOCAL )?TABLES|\b1227\b|\b1045\b.*FLUSH|RELOAD|FLUSH_TABLES", re.IGNORECASE)
@@ -138,7 +139,10 @@ def load_command(path, defaults):
 
 
 class Stream(object):
-    """Takes the dump in, gives what is to be loaded out. without_log_bin: leave out statements on sql_log_bin too.
+    """Takes the dump in, gives what is to be loaded out.
+
+    without_log_bin: leave out statements on sql_log_bin too. Otherwise one stands before all else, because mysqldump
+    writes it only together with the GTID set.
 
     gtid: the set that the dump says it has, None while it is not known. complete: whether the dump said that it is.
     """
@@ -177,8 +181,8 @@ class Stream(object):
             self.gtid = found.group(1).decode("ascii").replace("\n", "")
             opening = _GTID.sub(b"", opening)
         if self._without_log_bin:
-            opening = _LOG_BIN.sub(b"", opening)
-        return opening + rest
+            return _LOG_BIN.sub(b"", opening) + rest
+        return _NOT_LOGGED + opening + rest
 
 
 class _Errors(threading.Thread):

@@ -20,6 +20,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.server im
 
 METHODS = ("clone", "dump", "none")
 _QUIET_TRIES = 5
+# As long as servers take it, in seconds: some end a connection that is silent for ten minutes.
+_IDLE = 31536000
 
 
 def check(params):
@@ -230,6 +232,7 @@ class Work(object):
         doing = "seed %s by dump" % self.target.where
         with self.target.session(read_timeout=600) as session:
             scheduler = target.scheduler(session)
+            session.run("SET SESSION wait_timeout = %d" % _IDLE)  # it says nothing while the load runs
             target.forget_channels(session)
             target.stop_scheduler(session, has_events=True)
             target.fence_next_start(session)
@@ -243,7 +246,7 @@ class Work(object):
                 with target.trusting_creators(session):
                     stream, copied = self._load(facts["schemas"], silent, doing)
                 self._tell({"phase": "finish", "bytes": copied})
-                self._set_position(session, other, stream.gtid, silent)
+                self._set_position(session, other, stream.gtid, silent, doing)
                 events, awake = target.put_events_to_sleep(session, facts["schemas"])
                 target.restore_scheduler(session, scheduler, awake)
                 self._tell_awake(awake)
@@ -311,8 +314,8 @@ class Work(object):
                "snapshot and use method none")
         return None
 
-    def _set_position(self, session, other, position, silent):
-        """Tell the target what it has now."""
+    def _set_position(self, session, other, position, silent, doing):
+        """Tell the target what it has now. Raises MySQLMigrationError when it has more, though it was not logged."""
         if not silent:
             # the load went into the binary log, under transactions that the source would take over the way back
             with contextlib.suppress(MySQLMigrationError):
@@ -323,6 +326,9 @@ class Work(object):
         else:
             session.run("SET GLOBAL gtid_purged = %s", (position,))
         errant = gtid.subtract(session, gtid.executed(session), position)
+        if errant and silent:
+            refuse(doing, "the target has transactions of its own now (%s), which the source would be given on the way "
+                   "back" % errant, "See in its binary log who wrote there during the load, and run it again")
         if errant:
             self._notes.append("The load left transactions of the target's own, which the source would be given on "
                                "the way back: %s. Keep the channel from target to source away from them." % errant)

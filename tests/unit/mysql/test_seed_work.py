@@ -21,8 +21,9 @@ if "--help" in sys.argv: print("  --init-command=name"); sys.exit()
 %s
 """
 GOOD = r"""
-print("SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN;\nSET @@SESSION.SQL_LOG_BIN= 0;")
-if "--set-gtid-purged=ON" in sys.argv: print("SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '%s';")
+if "--set-gtid-purged=ON" in sys.argv:
+    print("SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN;\nSET @@SESSION.SQL_LOG_BIN= 0;")
+    print("SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '%s';")
 print("-- Current Database: `shop`\nINSERT;\n-- Dump completed on 2026")
 """ % HAS
 NO_FLUSH = """
@@ -286,8 +287,20 @@ def test_no_password_is_in_what_is_said(pair):
 
 
 def test_without_the_right_to_flush_a_dump_is_taken_when_nothing_was_committed(pair):
-    pair.programs(NO_FLUSH, "sys.stdin.read()")
+    loaded = pair.tmp_path / "loaded"
+    pair.programs(NO_FLUSH, "open(%r, 'w').write(sys.stdin.read())" % str(loaded))
     assert pair.work().run()["gtid_executed"] == HAS
+    # What is logged at the target would be executed by the source, over the way back: DROP TABLE too.
+    assert loaded.read_text().startswith("SET @@SESSION.SQL_LOG_BIN= 0;\n-- Current Database")
+
+
+def test_a_load_that_left_transactions_of_the_target_s_own_is_no_seed(pair):
+    more = "%s,\n%s:1-7" % (HAS, fakes.OTHER)
+    pair.target.on(r"SET GLOBAL gtid_purged", lambda _found: pair.target.variables.update(gtid_executed=more))
+    with pytest.raises(MySQLMigrationError, match="the target has transactions of its own now .*%s" % fakes.OTHER):
+        pair.work().run()
+    assert pair.target.said.index("SET SESSION wait_timeout = 31536000") < pair.target.said.index(
+        pair.target.said_like("SET GLOBAL gtid_purged")[0])
 
 
 def test_without_the_right_to_flush_a_busy_source_is_refused_with_what_can_be_done(pair):
