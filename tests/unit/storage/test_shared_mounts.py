@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Staging and its end where mounts are shared, as systemd makes them: nothing of the tree is taken away with the door."""
+"""Staging and its end where mounts are shared, as systemd makes them: nothing of the tree goes with the door."""
 
 import os
 import subprocess
