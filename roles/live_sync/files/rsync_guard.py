@@ -493,7 +493,7 @@ class Guard:
         if not links:
             given = [word for word in given if word != b"--hard-links"]
             given = [word.replace(b"H", b"") if SHORT.match(word) else word for word in given]
-        # A folder that is a file or a link now makes way for it, also where deletion is off: nothing can be carried else.
+        # A folder that is a file or a link now makes way for it, also where deletion is off.
         ours = [b"--force"]
         if self.settings["max_delete"] is not None and any(word.startswith(b"--del") for word in given):
             ours.append(b"--max-delete=%d" % int(self.settings["max_delete"]))
