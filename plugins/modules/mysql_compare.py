@@ -103,7 +103,7 @@ options:
   resume_file:
     description:
       - File from which an interrupted comparison goes on. Made 0600, kept up to date while it runs, and removed at its
-        end. One of other servers or tables is not used.
+        end. One of other servers or tables, or one that was left more than six hours ago, is not used.
     type: path
   differences_file:
     description:

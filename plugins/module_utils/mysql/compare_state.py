@@ -9,6 +9,9 @@ import time
 from ansible_collections.seamless.migration.plugins.module_utils.host import files
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 
+# What was equal longer ago proves nothing any more: somebody may have written to the target since.
+KEPT_SECONDS = 6 * 3600
+
 COUNTED = ("lost", "extra", "different", "unsettled")
 _SHOWN = 100
 _SAVED_EVERY = 2.0
@@ -94,7 +97,7 @@ def fingerprint(identities, tables):
 
 
 class Resume(object):
-    """The file from which an interrupted comparison goes on.
+    """The file from which an interrupted comparison goes on, unless the interruption was longer than KEPT_SECONDS.
 
     done: results by "schema.table" of finished tables. begun: the same of those in work. after: the key after which to
     go on with these.
@@ -113,6 +116,11 @@ class Resume(object):
             self._load()
 
     def _load(self):
+        try:
+            if time.time() - os.stat(self._path).st_mtime > KEPT_SECONDS:
+                return
+        except OSError:
+            return
         try:
             value = json.loads((files.read(self._path, b"") or b"{}").decode("utf-8"))
         except (files.FileError, ValueError) as error:

@@ -162,6 +162,14 @@ def test_a_resume_file_of_another_comparison_is_not_used(tmp_path):
     assert result.counts["rows"] == 20
 
 
+@pytest.mark.parametrize(("hours", "goes_on"), [(5, True), (7, False)])
+def test_an_interruption_of_many_hours_begins_anew(tmp_path, hours, goes_on):
+    path = tmp_path / "resume"
+    path.write_text(json.dumps({"fingerprint": "x", "done": {}, "begun": {}, "after": {"main.t": [7]}, "length": 3}))
+    os.utime(str(path), (time.time() - 3600 * hours,) * 2)
+    assert Resume(str(path), "x").resumed is goes_on
+
+
 def test_a_resume_file_that_is_none_is_named(tmp_path):
     (tmp_path / "resume").write_text("{")
     with pytest.raises(MySQLMigrationError, match="Remove it"):
