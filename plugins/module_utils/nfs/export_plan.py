@@ -10,6 +10,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.host import com
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import export_options, exports
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
 
+# About an entry without the word, and exported all the same: mostly an older one of somebody else.
+HARMLESS = re.compile("Neither .subtree_check. or .no_subtree_check. specified")
 HEADER = "# Written by seamless.migration.nfs_export\n"
 ETAB = "/var/lib/nfs/etab"
 _SQUASH = {
@@ -216,7 +218,9 @@ class Change:
         table = Table(self.root + ETAB)
         self.table = table
         told = "exportfs says: %s" % "; ".join(said) if said else "exportfs said nothing"
-        if self.wanted and any(re.search(re.escape(self.real) + r"(?![\w/.-])", line) for line in said):
+        if self.wanted and any(
+            re.search(re.escape(self.real) + r"(?![\w/.-])", line) for line in said if not HARMLESS.search(line)
+        ):
             raise NfsError(told)
         if not self.exported_as_wanted:
             raise NfsError("exportfs ended without %s to %s being as asked; %s" % (self.path, self.client, told))

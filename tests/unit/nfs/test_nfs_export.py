@@ -194,6 +194,18 @@ def test_complaints_about_others_are_passed_on(host):
     assert host.do().warnings == ["exportfs: /srv/files2: No such file or directory"]
 
 
+def test_a_remark_about_an_older_line_of_the_same_path_is_passed_on(host):
+    """As nfs-utils makes it of each line that has neither word."""
+    host.server.write("/srv/files 192.0.2.5(rw)\n")
+    remark = (
+        "exportfs: /etc/exports [1]: Neither 'subtree_check' or 'no_subtree_check' specified for export "
+        '"192.0.2.5:/srv/files".'
+    )
+    host.server.complaints = [remark, "  Assuming default behaviour ('no_subtree_check')."]
+    assert host.do().warnings[0] == remark
+    assert set(host.server.table()) == {("/srv/files", "192.0.2.5"), ("/srv/files", "web1")}
+
+
 def test_exports_made_by_hand_survive(host):
     host.server.fill({("/by/hand", "app"): "rw,sync"})
     change = host.settle()
