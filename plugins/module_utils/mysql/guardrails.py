@@ -55,6 +55,7 @@ def findings(source, target, options):
         lower_case_table_names(source, target),
         fence_writers(source, target, options["own_users"] + options["fence_exempt"]),
         prepared_xa(source),
+        performance_schema(source, target),
         transport(source, target, options),
         replicas(source, target, options.get("replicas", [])),
     ]
@@ -364,6 +365,21 @@ def prepared_xa(source):
         problems,
         "Let the transaction manager end them, or XA COMMIT / XA ROLLBACK by hand (XA RECOVER lists them): they "
         "can be committed through the fence",
+    )
+
+
+def performance_schema(source, target):
+    """Without it the tables on clients, locks and replicas are there and empty: nothing would ever seem in the way."""
+    problems = [
+        "performance_schema is %s on the %s" % (facts["variables"]["performance_schema"], side)
+        for side, facts in _both(source, target)
+        if not is_on(facts["variables"].get("performance_schema", "ON"))
+    ]
+    return gate(
+        "performance_schema",
+        problems,
+        "Set performance_schema = ON in the server's configuration (RDS: in its parameter group) and restart it, or "
+        "force the gate when long transactions, open XA transactions and attached replicas are looked for by hand",
     )
 
 

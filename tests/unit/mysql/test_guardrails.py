@@ -141,6 +141,8 @@ def test_replication_goes_to_the_same_or_the_next_series(source_version, target_
     (1, "time_zone", "+02:00", "time_zone"),
     (1, "collation_server", "latin1_swedish_ci", "character_set_server"),
     (1, "lower_case_table_names", "1", "lower_case_table_names"),
+    (0, "performance_schema", "OFF", "performance_schema"),
+    (1, "performance_schema", "0", "performance_schema"),
     (1, "super_read_only", "OFF", "target_fenced"),
     (1, "read_only", "OFF", "target_fenced"),
 ])  # fmt: skip
