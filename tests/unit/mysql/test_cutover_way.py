@@ -1,29 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which way the role mysql_cutover chooses for a switch by parameter group, from the servers and the journal."""
 
-import inspect
-import os
-
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
-
-# From ansible-core 2.19 on, only text that is marked as trusted is a template.
-TRUSTED = (
-    {"trusted_as_template": True}
-    if "trusted_as_template" in inspect.signature(DataLoader.load_from_file).parameters
-    else {}
-)
-ROLE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "roles", "mysql_cutover")
+import role_variables
 
 
 def way(state, side, window, dry_run=False, leaving="source"):
-    loader = DataLoader()
-    variables = {}
-    for part in ("defaults", "vars"):
-        variables.update(loader.load_from_file(os.path.join(ROLE, part, "main.yml"), **TRUSTED))
     server = {"login_host": "db", "read_only_on": [["/bin/true"]]}
-    variables.update(
+    return role_variables.value(
+        "mysql_cutover",
+        "__mysql_cutover_way",
         ansible_check_mode=False,
         mysql_cutover_mysql={"source": server, "target": server},
         mysql_cutover_from=leaving,
@@ -32,7 +18,6 @@ def way(state, side, window, dry_run=False, leaving="source"):
         __mysql_cutover_bridge_open=False,
         __mysql_cutover_journal={"summary": {"side": side, "window": {"state": window}}},
     )
-    return Templar(loader=loader, variables=variables).template(variables["__mysql_cutover_way"])
 
 
 @pytest.mark.parametrize(

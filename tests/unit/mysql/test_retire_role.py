@@ -1,29 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the role mysql_replication makes of the journal and the servers before it takes a migration down."""
 
-import inspect
-import os
-
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
-
-# From ansible-core 2.19 on, only text that is marked as trusted is a template.
-TRUSTED = (
-    {"trusted_as_template": True}
-    if "trusted_as_template" in inspect.signature(DataLoader.load_from_file).parameters
-    else {}
-)
-ROLE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "roles", "mysql_replication")
+import role_variables
 
 
 def role(name, stages=(), side="source", measured=(), closed=()):
     """The value of a variable of the role. closed: the servers that take no writes."""
-    loader = DataLoader()
-    variables = {}
-    for part in ("defaults", "vars"):
-        variables.update(loader.load_from_file(os.path.join(ROLE, part, "main.yml"), **TRUSTED))
-    variables.update(mysql_replication_migration="shop2026", mysql_replication_state_dir="/srv/ops/migration")
     summary = {
         "side": side,
         "committed": side == "target",
@@ -31,10 +14,11 @@ def role(name, stages=(), side="source", measured=(), closed=()):
         "measured": {step: {} for step in measured},
     }
     left = {"source": "target", "target": "source"}[side]
-    variables["__mysql_replication_journal"] = {"summary": summary}
+    known = {"__mysql_replication_journal": {"summary": summary}}
     for what, server in (("left", left), ("writer", side)):
-        variables["__mysql_replication_%s_seen" % what] = {"info": {"read_only": {"fenced": server in closed}}}
-    return Templar(loader=loader, variables=variables).template(variables["__mysql_replication_" + name])
+        known["__mysql_replication_%s_seen" % what] = {"info": {"read_only": {"fenced": server in closed}}}
+    known.update(mysql_replication_migration="shop2026", mysql_replication_state_dir="/srv/ops/migration")
+    return role_variables.value("mysql_replication", "__mysql_replication_" + name, **known)
 
 
 PREPARED = ["mysql_preflight", "mysql_prepare"]

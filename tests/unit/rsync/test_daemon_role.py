@@ -1,32 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tables and computed variables of the role rsync_server."""
 
-import inspect
-import os
-
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
-
-# From ansible-core 2.19 on, only text that is marked as trusted is a template.
-TRUSTED = (
-    {"trusted_as_template": True}
-    if "trusted_as_template" in inspect.signature(DataLoader.load_from_file).parameters
-    else {}
-)
-ROLE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "roles", "rsync_server")
+import role_variables
 
 
 def role(name, **given):
     """The value of a variable of the role on a host with these facts and inputs."""
-    loader = DataLoader()
-    variables = {"groups": {}, "hostvars": {}, "inventory_hostname": "here"}
-    for part in ("defaults", "vars"):
-        variables.update(loader.load_from_file(os.path.join(ROLE, part, "main.yml"), **TRUSTED))
     facts = {"os_family": "Debian", "distribution_major_version": "12", "service_mgr": "systemd"}
     facts.update({key: given.pop(key) for key in list(given) if key in facts})
-    variables.update(given, ansible_facts=facts)
-    return Templar(loader=loader, variables=variables).template(variables[name])
+    hosts = {"groups": {}, "hostvars": {}, "inventory_hostname": "here"}
+    return role_variables.value("rsync_server", name, **dict(hosts, **given), ansible_facts=facts)
 
 
 @pytest.mark.parametrize(
