@@ -115,11 +115,14 @@ class Resume(object):
         if path:
             self._load()
 
-    def _load(self):
+    def _is_old(self):
         try:
-            if time.time() - os.stat(self._path).st_mtime > KEPT_SECONDS:
-                return
+            return time.time() - os.stat(self._path).st_mtime > KEPT_SECONDS
         except OSError:
+            return False  # there is none, or reading it tells what is wrong
+
+    def _load(self):
+        if self._is_old():
             return
         try:
             value = json.loads((files.read(self._path, b"") or b"{}").decode("utf-8"))

@@ -24,8 +24,8 @@ _FIRST_DATA = re.compile(rb"^(-- Current Database:|CREATE DATABASE |USE `)", re.
 _GTID = re.compile(rb"^SET @@GLOBAL\.GTID_PURGED=(?:/\*!80000 '\+'\*/ )?'([^']*)';\n", re.MULTILINE)
 _LOG_BIN = re.compile(rb"^SET (@MYSQLDUMP_TEMP_LOG_BIN = @@SESSION\.SQL_LOG_BIN|@@SESSION\.SQL_LOG_BIN ?= ?.*);\n",
                       re.MULTILINE)
-# Before these, the GTID set of a dump did not belong to its snapshot.
 _NOT_LOGGED = b"SET @@SESSION.SQL_LOG_BIN= 0;\n"
+# Before these, the GTID set of a dump did not belong to its snapshot.
 _CONSISTENT = {(5, 7): (5, 7, 41), (8, 0): (8, 0, 32)}
 _VERSION = re.compile(r"(?:Ver|Distrib) (\d+)\.(\d+)\.(\d+)")
 _NOT_FLUSHED = re.compile(r"FLUSH (LOCAL )?TABLES|\b1227\b|\b1045\b.*FLUSH|RELOAD|FLUSH_TABLES", re.IGNORECASE)

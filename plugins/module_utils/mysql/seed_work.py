@@ -326,12 +326,13 @@ class Work(object):
         else:
             session.run("SET GLOBAL gtid_purged = %s", (position,))
         errant = gtid.subtract(session, gtid.executed(session), position)
-        if errant and silent:
+        if not errant:
+            return
+        if silent:
             refuse(doing, "the target has transactions of its own now (%s), which the source would be given on the way "
                    "back" % errant, "See in its binary log who wrote there during the load, and run it again")
-        if errant:
-            self._notes.append("The load left transactions of the target's own, which the source would be given on "
-                               "the way back: %s. Keep the channel from target to source away from them." % errant)
+        self._notes.append("The load left transactions of the target's own, which the source would be given on "
+                           "the way back: %s. Keep the channel from target to source away from them." % errant)
 
 
 class _Unmoved(object):

@@ -162,7 +162,7 @@ def own_namespace():
     if os.readlink("/proc/self/ns/mnt") == os.readlink("/proc/%d/ns/mnt" % os.getppid()):
         if libc.unshare(freeze_mounts.CLONE_NEWNS) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
-        if libc.mount(b"none", b"/", None, ctypes.c_ulong(freeze_mounts.MS_REC | (1 << 18)), None) != 0:
+        if libc.mount(b"none", b"/", None, ctypes.c_ulong(freeze_mounts.MS_REC | freeze_mounts.MS_PRIVATE), None) != 0:
             raise OSError(ctypes.get_errno(), "make the mounts private")
 
 
