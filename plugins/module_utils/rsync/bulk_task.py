@@ -203,7 +203,8 @@ class Task:
         self.job.write("seen", {})
         self.job.write("spec", spec)
         self.job.write("control", {"bwlimit_kib_per_s": spec["bwlimit_kib_per_s"]})
-        self.job.write("progress", {"state": "starting", "message": ""})
+        limit = spec["bwlimit_kib_per_s"]
+        self.job.write("progress", {"state": "starting", "message": "", "limit_kib_per_s": limit})
         bulk.detach(self.job)
         answer = self._told()
         answer["changed"] = True

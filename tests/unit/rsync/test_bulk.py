@@ -369,6 +369,12 @@ def big(src):
     return src
 
 
+def test_the_limit_is_told_before_the_copy_has_said_a_word(copy, monkeypatch):
+    monkeypatch.setattr(bulk, "detach", job.Job.unlock)
+    progress = copy.run("started", bwlimit_kib_per_s=160)["progress"]
+    assert progress["limit_kib_per_s"] == 160
+
+
 def test_the_limit_changes_while_it_runs(copy, big, dest):
     copy.run("started", bwlimit_kib_per_s=200, partition_files=3)
     copy.wait(lambda answer: answer["progress"].get("limit_kib_per_s") == 200)
