@@ -56,7 +56,9 @@ options:
         change their roles. The next run with V(switched), V(mounted) or V(resumed) starts them again.
       - With V(resumed), what V(held) has stopped is started again, whatever is mounted. The mount stays as it is.
       - With V(rehearsed), nothing is changed. It fails for every reason for which V(switched) would fail before it
-        touches anything, a mount of the new export elsewhere included.
+        touches anything, a mount of the new export elsewhere included. With O(check=write) the canary is written, locked,
+        read and removed through the mount that is there, by O(canary_user) in O(canary_folder), because the new server may
+        take no writes yet.
     type: str
     choices: [mounted, unmounted, switched, held, resumed, rehearsed]
     default: mounted

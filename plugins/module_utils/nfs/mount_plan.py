@@ -145,6 +145,15 @@ class Plan:
     def read_only(self):
         return "ro" in self.options
 
+    @property
+    def has_canary(self):
+        """Whether the switch proves the new mount by writing to it."""
+        return self.params["check"] == "write" and not self.read_only
+
+    @property
+    def tries_canary(self):
+        return self.action == "rehearse" and self.has_canary and self.current is not None
+
     def _check_current(self):
         if self.current is None:
             return
@@ -242,6 +251,8 @@ class Plan:
         units = self.params["stop_units"]
         if self.action == "rehearse" or (self.action == "switch" and self.params["rehearse"]):
             found.append("mount %s elsewhere and look at it" % self.source)
+        if self.tries_canary:
+            found.append("write a canary through the mount that is there")
         if self.action in ("switch", "unmount", "hold"):
             found += ["stop %s" % unit for unit in units]
         if self.action in ("switch", "unmount"):

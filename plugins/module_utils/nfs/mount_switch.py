@@ -160,6 +160,8 @@ class Switch:
             self.how = self._way_out()
         if action == "rehearse" or (action == "switch" and self.params["rehearse"]):
             self._rehearse()
+        if self.plan.tries_canary and self.how == "plain":
+            self._try_canary()
 
     @staticmethod
     def _refuse_unknown_units(known):
@@ -283,6 +285,22 @@ class Switch:
                 self.host.unmount(place, self.params["unmount_timeout"])
         finally:
             os.rmdir(place)
+
+    def _try_canary(self):
+        """Write the canary where it still can be: the new server takes no writes yet, and would refuse everybody.
+
+        So a user who may not write there, or a folder that is missing, is found while all still runs.
+        """
+        try:
+            self._canary()
+        except NfsError as error:
+            raise NfsError(
+                "The canary of the switch was tried through the mount that is there: %s" % str(error).rstrip(".")
+            ) from error
+
+    def _canary(self):
+        folder = os.path.join(self.plan.path, self.params["canary_folder"])
+        return self.host.canary(folder, self.params["canary_user"], self.params["check_timeout"])
 
     def _way_out(self):
         """How the old mount can be left: plain, or force where its server does not answer and that was allowed."""
@@ -414,9 +432,8 @@ class Switch:
             return
         self.checks = self.host.answers(self.plan.path, timeout)
         self.checks["canary"] = []
-        if self.params["check"] == "write" and not self.plan.read_only:
-            folder = os.path.join(self.plan.path, self.params["canary_folder"])
-            self.checks["canary"] = self.host.canary(folder, self.params["canary_user"], timeout)
+        if self.plan.has_canary:
+            self.checks["canary"] = self._canary()
 
     def _start(self):
         """Start what was stopped, last stopped first. Raises ServiceError for the first that does not."""

@@ -53,6 +53,7 @@ class FakeClient:
         self.exports = {("old", "/srv/files"), ("new", "/srv/files"), ("files.lab", "/srv/files")}
         self.read_only = set()
         self.in_grace = set()
+        self.squashed = set()
         self.busy = []
         self.armed = {}
         self.blind = False
@@ -162,6 +163,8 @@ class FakeClient:
         self._note("canary %s %s" % (folder.rstrip("/"), user))
         if self._server(folder) in self.in_grace:
             raise NfsError("the lock on a canary had no answer within %g s: grace period" % timeout)
+        if self._server(folder) in self.squashed:
+            raise NfsError("a canary written to %s failed: Permission denied. Root may be squashed there" % folder)
         return ["write", "lock", "read", "remove"]
 
     def takes_no_writes(self, folder, timeout):

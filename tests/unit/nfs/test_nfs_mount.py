@@ -580,8 +580,30 @@ def rehearse(client, **changes):
 
 def test_a_rehearsal_changes_nothing(client):
     rehearse(client)
-    assert client.host.log == ["connect 10.0.0.2:2049", "rehearse new:/srv/files"]
+    assert client.host.log == ["connect 10.0.0.2:2049", "rehearse new:/srv/files", "canary /mnt/files None"]
     client.as_before()
+
+
+def test_a_rehearsal_writes_the_canary_as_the_switch_will_through_the_mount_that_is_there(client):
+    rehearse(client, canary_folder="tmp", canary_user="nobody")
+    assert client.host.log[-1] == "canary /mnt/files/tmp nobody"
+    client.host.squashed = {"old"}
+    with pytest.raises(NfsError, match="tried through the mount that is there: .*Root may be squashed.*Nothing was tou"):
+        rehearse(client)
+    client.as_before()
+
+
+@pytest.mark.parametrize("changes", [{"check": "read"}, {"check": "none"}, {"options": ["ro", "hard"]}])
+def test_a_rehearsal_writes_nothing_where_the_switch_will_not(client, changes):
+    client.host.squashed = {"old"}
+    rehearse(client, **changes)
+    client.as_before()
+
+
+def test_a_rehearsal_writes_nothing_to_a_server_that_is_dead(client):
+    client.host.down = {"old"}
+    rehearse(client, force=True)
+    assert not [line for line in client.host.log if line.startswith("canary")]
 
 
 @pytest.mark.parametrize("fault", ["closed", "export", "user"])
