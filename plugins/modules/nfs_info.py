@@ -25,6 +25,12 @@ options:
       - Seconds for each look-up of a name.
     type: int
     default: 5
+  hosts:
+    description:
+      - Addresses for which RV(rights) tells what the exports give them.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -77,6 +83,23 @@ clients:
     versions: {description: Versions of the protocol., type: list, elements: str}
     seen: {description: "Where it was seen, of C(version 4), C(rmtab) and C(connection).", type: list, elements: str}
     paths: {description: What it has mounted or may have mounted., type: list, elements: str}
+rights:
+  description:
+    - What the exports give to each of O(hosts). Of several clients of an export that mean it, the one that counts.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host: {description: The address., type: str}
+    path: {description: The directory., type: str}
+    client: {description: To whom it is exported., type: str}
+    rights:
+      description:
+        - What decides who may do what, in the words of C(exports(5)). Where there are several security flavours, those
+          of each begin with its name.
+      type: list
+      elements: str
+      sample: [sec=sys, rw, root_squash, anonuid=65534, anongid=65534]
 mounts:
   description: What this host has mounted by NFS itself.
   returned: success
@@ -96,9 +119,15 @@ from ansible_collections.seamless.migration.plugins.module_utils.nfs.server_view
 
 
 def main():
-    module = AnsibleModule(argument_spec={"timeout": {"type": "int", "default": 5}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "timeout": {"type": "int", "default": 5},
+            "hosts": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
     try:
-        found = view(names=Names(module.params["timeout"]))
+        found = view(names=Names(module.params["timeout"]), hosts=module.params["hosts"])
     except (NfsError, FileError, OSError) as error:
         module.fail_json(msg="Failed to look at the NFS server: %s." % str(error).rstrip("."))
     module.exit_json(changed=False, **printable(found))

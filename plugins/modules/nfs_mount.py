@@ -56,9 +56,9 @@ options:
         change their roles. The next run with V(switched), V(mounted) or V(resumed) starts them again.
       - With V(resumed), what V(held) has stopped is started again, whatever is mounted. The mount stays as it is.
       - With V(rehearsed), nothing is changed. It fails for every reason for which V(switched) would fail before it
-        touches anything, a mount of the new export elsewhere included. With O(check=write) the canary is written, locked,
-        read and removed through the mount that is there, by O(canary_user) in O(canary_folder), because the new server may
-        take no writes yet.
+        touches anything, a mount of the new export elsewhere included. With O(check=write) the canary is written,
+        locked, read and removed through the mount that is there, by O(canary_user) in O(canary_folder), because the new
+        server may take no writes yet.
     type: str
     choices: [mounted, unmounted, switched, held, resumed, rehearsed]
     default: mounted
@@ -212,6 +212,28 @@ steps:
   type: list
   elements: str
   sample: [stop upload.service, unmount /srv/files, write /etc/fstab]
+was:
+  description: What was mounted there before. Empty when nothing was.
+  returned: success
+  type: dict
+  contains:
+    source:
+      description: Server and export.
+      type: str
+    own_address:
+      description: The address from which this host speaks to that server, empty when there is no way to it.
+      type: str
+wanted:
+  description: What O(server) and O(export) ask for. Empty where they are not needed.
+  returned: success
+  type: dict
+  contains:
+    source:
+      description: Server and export.
+      type: str
+    own_address:
+      description: The address from which this host speaks to that server, empty when there is no way to it.
+      type: str
 users:
   description: Who used the path before. In check mode too.
   returned: success

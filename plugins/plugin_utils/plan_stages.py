@@ -99,6 +99,7 @@ STORAGE = (
             "clients_reached",
             "nfs_server",
             "nfs_rehearsal",
+            "nfs_rights",
             "compared",
             "converged",
             "way_back",
@@ -206,6 +207,7 @@ NFS_GATES = (
     "clients_reached",
     "nfs_server",
     "nfs_rehearsal",
+    "nfs_rights",
     "clients_switched",
 )
 
@@ -227,7 +229,8 @@ GATES = {
     "nfs_mounts": "each NFS client has its mounts from the source",
     "clients_reached": "enough NFS clients can be reached",
     "nfs_server": "the NFS server that takes over serves, exports, and takes locks",
-    "nfs_rehearsal": "each NFS client can mount from the server that takes over, and nobody unknown uses its mounts",
+    "nfs_rehearsal": "each NFS client can mount what takes over, can write, and nobody unknown uses its mounts",
+    "nfs_rights": "each NFS client may do with both servers the same, as the same users",
     "clients_switched": "enough NFS clients write through the server that took over",
     "compare_before_deletion": "nothing is lost or different, or it was mended",
     "compare_clean": "both sides are equal",

@@ -4,6 +4,8 @@
 import posixpath
 import re
 
+from ansible_collections.seamless.migration.plugins.module_utils.nfs.mounts import split_source
+
 NFS_KEYS = {
     "exports", "mounts", "version3", "firewall", "quorum", "ignore_clients", "source_server", "target_server",
 }  # fmt: skip
@@ -297,3 +299,46 @@ def server_ready(view, trees, nfs, side):
         "nfs_server", problems, "Run storage_prepare, and wait for the end of the grace period",
         exports=sorted({export["path"] for export in view["exports"]}), grace=view["grace"], versions=view["versions"],
     )  # fmt: skip
+
+
+def rights_kept(left, right, rehearsed):
+    """Each client may do with the server that takes over what it may do now, as the same users.
+
+    left, right: `rights` of nfs_info on the server that is left and on the one that takes over. rehearsed: {client:
+    results of nfs_mount with state: rehearsed}. Returns a gate.
+    """
+    problems, compared, unknown = [], [], []
+    for client in sorted(rehearsed):
+        for result in rehearsed[client]:
+            if result.get("action") != "rehearse" or not result.get("was"):
+                continue
+            where = "%s at %s" % (client, result["path"])
+            now, then = _rights(left, result["was"]), _rights(right, result["wanted"])
+            if now is None or then is None:
+                unknown.append(where)
+                continue
+            compared.append("%s: %s" % (where, " ".join(now)))
+            if set(now) != set(then):
+                gone, new = ([word for word in one if word not in other] for one, other in ((now, then), (then, now)))
+                problems.append("%s has %s now, and %s after the switch" % (where, _told(gone), _told(new)))
+    return gate(
+        "nfs_rights", problems,
+        "Export it there as it is exported here (migration_nfs.exports), or force the gate where that is meant",
+        compared=compared, unknown=unknown,
+    )  # fmt: skip
+
+
+def _told(words):
+    return " ".join(words) or "nothing of that"
+
+
+def _rights(table, server):
+    """The rights of a client with what it has from a server, {"source", "own_address"}, or None: not known."""
+    path = split_source(server["source"])[1].rstrip("/") or "/"
+    found = [
+        entry
+        for entry in table
+        if entry["host"] == server["own_address"]
+        and (entry["path"] == path or path.startswith(entry["path"].rstrip("/") + "/"))
+    ]
+    return max(found, key=lambda entry: len(entry["path"]))["rights"] if found else None

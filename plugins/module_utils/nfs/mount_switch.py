@@ -57,6 +57,15 @@ class Host:
     def connect(self, address, port, timeout):
         socket.create_connection((address, port), timeout).close()
 
+    def own_address(self, peer):
+        """The address from which this host speaks to another one; "" when it cannot. Nothing is sent."""
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET, socket.SOCK_DGRAM) as asked:
+                asked.connect((peer, PORT))
+                return asked.getsockname()[0]
+        except OSError:
+            return ""
+
     def holders(self, mount, timeout):
         found = bounded(lambda: [entry.as_dict() for entry in holders.find(mount)], timeout, "the search in /proc")
         return holders.from_dicts(found)
@@ -477,6 +486,10 @@ class Switch:
                 return told + ". Units stay stopped, so that nothing is written to the empty directory: run again"
         return "%s. Everything was put back" % cause
 
+    def _server(self, source, address):
+        """A server for the result: what is mounted from it, and the address of this host that it sees."""
+        return {"source": source, "own_address": self.host.own_address(address) if address else ""}
+
     def result(self):
         plan = self.plan
         found = mounts.at(plan.path, self.host.mounts())
@@ -488,6 +501,8 @@ class Switch:
             "nfs_version": found.version if found else "",
             "options": found.options_to_mount() if found else [],
             "steps": plan.steps(),
+            "was": self._server(plan.current.source, plan.current.address) if plan.current else {},
+            "wanted": self._server(plan.source, plan.addresses[0]) if plan.addresses else {},
             "users": [user.as_dict() for user in self.users],
             "ended": [user.as_dict() for user in self.ended],
             "stopped_units": self.stopped,

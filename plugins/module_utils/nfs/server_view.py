@@ -23,6 +23,7 @@ RMTAB = "/var/lib/nfs/rmtab"
 GRACE = {"v4": "/proc/fs/nfsd/v4_end_grace", "v3": "/proc/fs/lockd/nlm_end_grace"}
 CONNECTIONS = ("/proc/net/tcp", "/proc/net/tcp6")
 ESTABLISHED = "01"
+NOBODY = 65534  # what nfs-utils takes where an export names nobody else
 LOOPBACK = re.compile(r"127\.|::1\Z")
 
 
@@ -38,6 +39,13 @@ def _plain(address):
     """One spelling for each address. Raises ValueError for a name."""
     found = ipaddress.ip_address(address.partition("%")[0])
     return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def _address(text):
+    try:
+        return _plain(text)
+    except ValueError:
+        return text
 
 
 def endpoint(text):
@@ -130,6 +138,49 @@ def covers(spec, address, names):
     return address in names.addresses(spec)
 
 
+def rank(spec):
+    """Where several clients of an export mean one address, the one with the lowest rank counts (nfs-utils, exportfs.h)."""
+    if spec in ("", "*"):
+        return 4
+    if spec.startswith(("@", "gss/")):
+        return 3 if spec.startswith("@") else 5
+    if re.search(r"[*?\[]", spec):
+        return 2
+    return 1 if "/" in spec else 0
+
+
+def rights_of(meaning):
+    """What decides who may do what, as the words of exports(5). meaning: export_options.Meaning. Returns list of str.
+
+    Where an export has several security flavours, the words of each begin with its name.
+    """
+    words, squashed = [], False
+    for name, flags in meaning.flavours:
+        squash = "root_squash" if flags.get("root_squash", True) else "no_root_squash"
+        squash = "all_squash" if flags.get("all_squash") else squash
+        squashed |= squash != "no_root_squash"
+        mark = name + ":" if len(meaning.flavours) > 1 else ""
+        words += ["sec=" + name, mark + ("ro" if flags.get("ro", True) else "rw"), mark + squash]
+    if squashed:
+        words += ["%s=%d" % (key, meaning.values.get(key, NOBODY) % 2**32) for key in ("anonuid", "anongid")]
+    return words
+
+
+def rights(hosts, root="", names=None):
+    """What each export gives to hosts. hosts: addresses. Returns list of dict with host, path, client, rights."""
+    names = names or Names()
+    table = export_plan.Table(root + export_plan.ETAB).entries
+    entries = [(client or "*", path, meaning) for (path, _identity), (client, meaning) in table.items()]
+    found = []
+    for host in hosts:
+        seen = {}
+        for client, path, meaning in sorted(entries, key=lambda entry: rank(entry[0])):
+            if path not in seen and covers(client, _address(host), names):
+                seen[path] = {"host": host, "path": path, "client": client, "rights": rights_of(meaning)}
+        found += [seen[path] for path in sorted(seen)]
+    return found
+
+
 def exported(root=""):
     """What is exported now: list of dict with path, client, read_only, fsid."""
     found = []
@@ -188,8 +239,8 @@ def grace(root=""):
     return found
 
 
-def view(root="", names=None):
-    """All of it, as the module nfs_info returns it."""
+def view(root="", names=None, hosts=()):
+    """All of it, as the module nfs_info returns it. hosts: addresses, see rights()."""
     versions = [word[1:] for word in _text(root + "/proc/fs/nfsd/versions").split() if word.startswith("+")]
     over = grace(root)
     running = nfsd.running(root)
@@ -200,6 +251,7 @@ def view(root="", names=None):
         "grace": over,
         "exports": exported(root),
         "clients": seen(root, names),
+        "rights": rights(hosts, root, names),
         "mounts": [
             {"path": mount.point, "source": mount.source, "address": mount.address, "version": mount.version}
             for mount in mounts.read(root + "/proc/self/mountinfo")

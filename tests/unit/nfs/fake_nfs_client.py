@@ -141,6 +141,9 @@ class FakeClient:
             raise ConnectionRefusedError(111, "Connection refused")
         self.log.append("connect %s:%d" % (address, port))
 
+    def own_address(self, peer):
+        return "10.0.0.9" if peer == ADDRESSES["old"] else "10.0.1.9"
+
     def holders(self, mount, timeout):
         assert mount.point and timeout
         return [holder for holder in self.busy if self.services.up.get(holder.unit, True)]

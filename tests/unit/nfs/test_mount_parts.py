@@ -211,6 +211,8 @@ def test_the_machine_is_reached_over_a_real_socket_and_shows_its_mounts():
         host.connect("127.0.0.1", listener.getsockname()[1], 20)
     assert mounts.at("/", host.mounts()) is not None
     assert mount_plan.resolve("127.0.0.1", 20) == ["127.0.0.1"]
+    assert host.own_address("127.0.0.1") == "127.0.0.1"
+    assert host.own_address("no address") == ""
     with pytest.raises(NfsError, match="Correct its name"):
         mount_plan.resolve("no-such-host.invalid", 20)
 

@@ -9,6 +9,7 @@ from ansible_collections.seamless.migration.plugins.filter import (
     nfs_exports,
     nfs_gates,
     nfs_mounts,
+    nfs_rights,
 )
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import migration
 
@@ -179,3 +180,53 @@ def test_a_server_that_cannot_take_over_is_told_why(changes, said):
     found = decide(dict(NEW, **changes), dict(NEW, **changes), TREES, {}, ready="target")[0]
     assert found["name"] == "nfs_server" and not found["ok"]
     assert said in found["evidence"]["problems"][0]
+
+
+REHEARSED = {
+    "action": "rehearse",
+    "path": "/mnt/files",
+    "was": {"source": "old:/srv/files/web", "own_address": "10.0.0.5"},
+    "wanted": {"source": "[2001:db8::2]:/data/files/web", "own_address": "2001:db8::5"},
+}
+RIGHTS = ["sec=sys", "rw", "no_root_squash"]
+
+
+def rights(then, rehearsed=None, now=None):
+    """The gate when this is what the new server gives."""
+    left = [
+        {"host": "10.0.0.5", "path": "/srv", "client": "*", "rights": ["sec=sys", "ro"]},
+        {"host": "10.0.0.5", "path": "/srv/files", "client": "*", "rights": now or RIGHTS},
+        {"host": "10.0.0.6", "path": "/srv/files/web", "client": "*", "rights": ["sec=sys", "ro"]},
+    ]
+    right = [{"host": "2001:db8::5", "path": "/data/files", "client": "*", "rights": then}] if then else []
+    decide = nfs_rights.FilterModule().filters()["nfs_rights"]
+    return decide(left, right, {"app1": [rehearsed or REHEARSED]})
+
+
+def test_the_same_rights_on_both_servers_are_well():
+    found = rights(list(reversed(RIGHTS)))
+    assert found["name"] == "nfs_rights" and found["ok"]
+    assert found["evidence"]["compared"] == ["app1 at /mnt/files: sec=sys rw no_root_squash"]
+
+
+@pytest.mark.parametrize(
+    "now, then, said",
+    [
+        (None, "sec=sys rw root_squash anonuid=65534", "no_root_squash now, and root_squash anonuid=65534 after"),
+        (None, "sec=sys ro no_root_squash", "rw now, and ro after"),
+        (None, "sec=krb5 rw no_root_squash", "sec=sys now, and sec=krb5 after"),
+        ("sec=sys rw all_squash anonuid=99", "sec=sys rw all_squash anonuid=7", "anonuid=99 now, and anonuid=7"),
+        (None, "sec=sys rw", "no_root_squash now, and nothing of that after"),
+    ],
+)
+def test_other_rights_are_named_with_the_client(now, then, said):
+    found = rights(then.split(), now=now and now.split())
+    assert not found["ok"]
+    assert found["evidence"]["problems"][0].startswith("app1 at /mnt/files has " + said)
+
+
+def test_rights_that_nobody_can_tell_are_said_and_those_of_a_client_without_a_switch_are_not_asked_for():
+    assert rights([])["evidence"]["unknown"] == ["app1 at /mnt/files"]
+    for other in ({"failed": True, "msg": "x"}, dict(REHEARSED, action="none"), dict(REHEARSED, was={})):
+        found = rights(["sec=sys", "ro"], other)
+        assert found["ok"] and found["evidence"]["compared"] == []

@@ -83,6 +83,8 @@ def test_the_server_is_switched_in_one_go_and_the_line_in_fstab_is_edited_in_pla
     assert result["stopped_units"] == ["app.service"]
     assert result["checks"]["canary"] == ["write", "lock", "read", "remove"]
     assert result["window_s"] >= 0
+    assert result["was"] == {"source": "old:/srv/files", "own_address": "10.0.0.9"}
+    assert result["wanted"] == {"source": "new:/srv/files", "own_address": "10.0.1.9"}
     json.dumps(result)
 
 
@@ -588,7 +590,7 @@ def test_a_rehearsal_writes_the_canary_as_the_switch_will_through_the_mount_that
     rehearse(client, canary_folder="tmp", canary_user="nobody")
     assert client.host.log[-1] == "canary /mnt/files/tmp nobody"
     client.host.squashed = {"old"}
-    with pytest.raises(NfsError, match="tried through the mount that is there: .*Root may be squashed.*Nothing was tou"):
+    with pytest.raises(NfsError, match="tried through the mount that is there: .*Root may be squashed.*Nothing was"):
         rehearse(client)
     client.as_before()
 

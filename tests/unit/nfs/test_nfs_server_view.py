@@ -28,6 +28,12 @@ ETAB = (
     "/srv/other\tapp9(ro,sync,no_subtree_check)\n"
     "/srv/named\t*.example.com(ro,sync,no_subtree_check)\n"
 )
+RIGHTS = (
+    "/srv/files\t*(ro,sec=sys,ro)\n"
+    "/srv/files\t10.77.5.0/24(rw,root_squash,all_squash,anonuid=-2,anongid=7,sec=sys,rw,root_squash,all_squash)\n"
+    "/srv/files\t10.77.5.199(rw,no_root_squash,no_all_squash,sec=sys,rw,no_root_squash,no_all_squash)\n"
+    "/srv/both\t*(rw,sec=krb5,rw,no_root_squash,no_all_squash,sec=sys,ro,root_squash,no_all_squash)\n"
+)
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid
    0: 00000000:0801 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0
    1: 79054D0A:0801 8E054D0A:0345 01 00000000:00000000 00:00000000 00000000     0
@@ -116,6 +122,23 @@ def test_a_client_of_an_export_covers_an_address(spec, covered):
 
 
 @pytest.mark.parametrize(
+    "host, path, client, rights",
+    [
+        ("10.77.5.199", "/srv/files", "10.77.5.199", "sec=sys rw no_root_squash"),
+        ("::ffff:10.77.5.199", "/srv/files", "10.77.5.199", "sec=sys rw no_root_squash"),
+        ("10.77.5.7", "/srv/files", "10.77.5.0/24", "sec=sys rw all_squash anonuid=4294967294 anongid=7"),
+        ("10.0.0.1", "/srv/files", "*", "sec=sys ro root_squash anonuid=65534 anongid=65534"),
+        ("10.0.0.1", "/srv/both", "*", "sec=krb5 krb5:rw krb5:no_root_squash sec=sys sys:ro sys:root_squash"
+         " anonuid=65534 anongid=65534"),
+    ],
+)  # fmt: skip
+def test_what_a_host_may_do_is_told_by_the_line_that_counts_for_it(server, host, path, client, rights):
+    Path(server, "var/lib/nfs/etab").write_text(RIGHTS)
+    found = [entry for entry in server_view.rights([host], server, names()) if entry["path"] == path]
+    assert found == [{"host": host, "path": path, "client": client, "rights": rights.split()}]
+
+
+@pytest.mark.parametrize(
     "text, address",
     [
         ("79054D0A:0801", ("10.77.5.121", 2049)),
@@ -159,5 +182,6 @@ def test_the_module_returns_what_it_documents(server):
     documented = yaml.safe_load(nfs_info.RETURN)
     found = view(server)
     assert set(found) == set(documented)
-    for key in ("exports", "clients"):
+    found["rights"] = server_view.view(server, names(), hosts=["10.77.5.7"])["rights"]
+    for key in ("exports", "clients", "rights"):
         assert set(found[key][0]) == set(documented[key]["contains"])
