@@ -97,6 +97,7 @@ STORAGE = (
         "changes": "Which server takes the writes.",
         "gates": (
             "clients_reached",
+            "clients_at_once",
             "nfs_server",
             "nfs_rehearsal",
             "nfs_rights",
@@ -205,6 +206,7 @@ NFS_GATES = (
     "nfs_fsid",
     "nfs_mounts",
     "clients_reached",
+    "clients_at_once",
     "nfs_server",
     "nfs_rehearsal",
     "nfs_rights",
@@ -228,6 +230,7 @@ GATES = {
     "nfs_fsid": "the target does not use an fsid of the source",
     "nfs_mounts": "each NFS client has its mounts from the source",
     "clients_reached": "enough NFS clients can be reached",
+    "clients_at_once": "as many forks as clients, so that all are stopped and switched at once",
     "nfs_server": "the NFS server that takes over serves, exports, and takes locks",
     "nfs_rehearsal": "each NFS client can mount what takes over, can write, and nobody unknown uses its mounts",
     "nfs_rights": "each NFS client may do with both servers the same, as the same users",

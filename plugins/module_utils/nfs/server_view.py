@@ -139,7 +139,7 @@ def covers(spec, address, names):
 
 
 def rank(spec):
-    """Where several clients of an export mean one address, the one with the lowest rank counts (nfs-utils, exportfs.h)."""
+    """Where several clients of an export mean one address, the one with the lowest rank counts (exportfs.h)."""
     if spec in ("", "*"):
         return 4
     if spec.startswith(("@", "gss/")):

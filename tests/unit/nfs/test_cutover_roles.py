@@ -3,6 +3,9 @@
 
 from pathlib import Path
 
+import plays
+import pytest
+import role_variables
 import yaml
 
 TASKS = Path(__file__).resolve().parents[3] / "roles/storage_cutover/tasks"
@@ -30,3 +33,43 @@ def test_the_rehearsal_asks_for_what_the_switch_will_do():
     rehearsed, switched = mount("gates_nfs.yml", "rehearsed"), mount("switch.yml", "switched")
     own = {"state", "force", "rehearse", "check_timeout"}
     assert {key: switched[key] for key in set(switched) - own} == {key: rehearsed[key] for key in set(rehearsed) - own}
+
+
+CLIENTS = ["app1", "app2", "app3"]
+MOUNTS = [{"path": "/mnt/a"}]
+
+
+def role(name, hosts=None, **given):
+    """The value of a variable of the role with three clients. hosts: what is known of each, {client: dict}."""
+    known = {client: dict({"inventory_hostname": client}, **(hosts or {}).get(client, {})) for client in CLIENTS}
+    groups = {"storage_source": ["old"], "storage_target": ["new"], "storage_clients": CLIENTS}
+    facts = dict({"migration_nfs": {"mounts": MOUNTS}, "ansible_forks": 5}, **given)
+    return role_variables.value("storage_cutover", name, groups=groups, hostvars=known, **facts)
+
+
+def test_the_dead_man_of_a_client_outlasts_the_stop_of_all_others():
+    assert role("__storage_cutover_hold_s") == 60
+    assert role("__storage_cutover_hold_s", ansible_forks=2) == 120
+    assert role("__storage_cutover_hold_s", hosts={"app2": {"migration_nfs_mounts": MOUNTS * 3}}, ansible_forks=1) == 540
+    assert "__storage_cutover_hold_s" in mount("hold.yml", "held")["deadman"]
+
+
+@pytest.mark.parametrize(("forks", "refused"), [("2", True), ("3", False)])
+def test_more_clients_than_forks_are_refused_before_the_window(tmp_path, forks, refused):
+    inventory = {"all": {"vars": plays.LOCAL, "children": {
+        "storage_source": {"hosts": {"old": {}}}, "storage_target": {"hosts": {"new": {}}},
+        "storage_clients": {"hosts": {client: {} for client in CLIENTS}},
+    }}}  # fmt: skip
+    given = {
+        "migration_name": "m1",
+        "migration_state_dir": str(tmp_path / "state"),
+        "migration_nfs": {"mounts": MOUNTS},
+        "migration_trees": [{"name": "data", "source": "/srv/old", "target": "/srv/new"}],
+    }
+    tasks = [{"ansible.builtin.include_role": {"name": "seamless.migration.storage_cutover", "tasks_from": "gates_nfs.yml"}}]
+    play = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "vars": given, "tasks": tasks}
+    done = plays.run(tmp_path, [play], "--forks", forks, inventory=inventory)
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0  # at the latest for want of a server
+    assert ("Run this with --forks 3" in said) is refused, said
+    assert ("Look at the NFS server" in said) is not refused, said
