@@ -105,6 +105,16 @@ options:
     type: str
     choices: [never, read_only, fenced]
     default: never
+  known_mounts:
+    description:
+      - Where the same files are mounted elsewhere and that is looked after, as paths and as patterns of the units whose
+        processes have them there, for example V(docker-*.scope).
+      - The switch reaches only this path, and what the kernel keeps in step with it. A bind mount, a second mount and
+        the mount of a container would stay on the old server, so V(rehearsed), and V(switched) with O(rehearse), fail
+        where there is one that is not named here and not in O(stop_units).
+    type: list
+    elements: str
+    default: []
   force:
     description:
       - Whether to unmount a path whose server does not answer. What the server did not yet take is lost.
@@ -255,6 +265,24 @@ users:
     path:
       description: The file or directory.
       type: str
+other_mounts:
+  description: Where the same files are mounted elsewhere and would stay on the old server. In check mode too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where, as the process names it.
+      type: str
+    pid:
+      description: A process that has it there; 0 for a mount of the host itself.
+      type: int
+    command:
+      description: Its command line.
+      type: str
+    unit:
+      description: The systemd unit that it belongs to.
+      type: str
 ended:
   description: The users that were ended by O(end_processes).
   returned: success
@@ -312,6 +340,7 @@ def argument_spec():
         "stop_units": {"type": "list", "elements": "str", "default": []},
         "end_processes": {"type": "bool", "default": False},
         "lazy": {"type": "str", "choices": ["never", "read_only", "fenced"], "default": "never"},
+        "known_mounts": {"type": "list", "elements": "str", "default": []},
         "force": {"type": "bool", "default": False},
         "rehearse": {"type": "bool", "default": True},
         "check": {"type": "str", "choices": ["write", "read", "none"], "default": "write"},

@@ -68,7 +68,14 @@ def _names(path):
         return []
 
 
-class _Process:
+def own_namespace(proc="/proc"):
+    """The mount namespace of this process."""
+    return _link(proc + "/self/ns/mnt")
+
+
+class Process:
+    """A process by its folder in /proc."""
+
     def __init__(self, folder):
         self.folder = folder
         self.pid = int(os.path.basename(folder))
@@ -85,6 +92,11 @@ class _Process:
             if found:
                 return found[-1]
         return ""
+
+    @property
+    def namespace(self):
+        """Its mount namespace, "" when it is gone or cannot be seen."""
+        return _link(self.folder + "/ns/mnt")
 
     def grips(self):
         """Yields (how, path) for all files and places of the process."""
@@ -107,20 +119,26 @@ class _Views:
     def __init__(self, mount, proc):
         self.mount = mount
         self.proc = proc
-        self.own = _link(proc + "/self/ns/mnt")
+        self.own = own_namespace(proc)
         ours = mounts.read(proc + "/self/mountinfo")
         self.others = {other.point for other in ours if other.device == mount.device and other.point != mount.point}
         self.known = {self.own: [mount.point]}
 
     def of(self, process):
         """Mount points of the same file system, as the process names them."""
-        namespace = _link(process.folder + "/ns/mnt")
+        namespace = process.namespace
         if namespace not in self.known:
             seen = mounts.read(process.folder + "/mountinfo")
             self.known[namespace] = [
                 other.point for other in seen if other.device == self.mount.device and other.point not in self.others
             ]
         return self.known[namespace]
+
+
+def processes(proc="/proc"):
+    """All processes but this one, by their number. Returns list of Process."""
+    found = (Process("%s/%s" % (proc, name)) for name in sorted(filter(str.isdigit, _names(proc)), key=int))
+    return [process for process in found if process.pid != os.getpid()]
 
 
 def find(mount, proc="/proc", ignore=()):
@@ -130,9 +148,8 @@ def find(mount, proc="/proc", ignore=()):
     """
     views = _Views(mount, proc)
     found = []
-    for name in sorted(filter(str.isdigit, _names(proc)), key=int):
-        process = _Process("%s/%s" % (proc, name))
-        if process.pid in ignore or process.pid == os.getpid():
+    for process in processes(proc):
+        if process.pid in ignore:
             continue
         points = views.of(process)
         seen = set()

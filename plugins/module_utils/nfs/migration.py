@@ -12,6 +12,7 @@ NFS_KEYS = {
 EXPORT_KEYS = {"tree", "clients", "squash", "fsid", "sec", "crossmnt", "extra"}
 MOUNT_KEYS = {
     "tree", "path", "folder", "options", "stop_units", "check", "canary_folder", "canary_user", "end_processes", "lazy",
+    "known_mounts",
 }  # fmt: skip
 SQUASH = ("root", "all", "none")
 CHECKS = ("write", "read", "none")
@@ -129,7 +130,7 @@ def _mount_errors(place, mount, names):
         folder = str(mount.get(key, ""))
         if folder.startswith("/") or ".." in folder.split("/") or _CONTROL.search(folder):
             errors.append("%s.%s is %r: a folder below, without .., is needed" % (place, key, folder))
-    for key in ("options", "stop_units"):
+    for key in ("options", "stop_units", "known_mounts"):
         errors += _list_errors("%s.%s" % (place, key), mount.get(key, []))
     for word in mount.get("options", []) if isinstance(mount.get("options", []), list) else []:
         if not _OPTION.match(str(word)):
@@ -181,6 +182,7 @@ def mounts_of(mounts, trees, side, server):
             "canary_folder": mount.get("canary_folder", ""),
             "end_processes": bool(mount.get("end_processes", False)),
             "lazy": mount.get("lazy", "never"),
+            "known_mounts": [other["path"] for other in mounts if other is not mount] + mount.get("known_mounts", []),
         }
         entry.update({key: mount[key] for key in ("options", "canary_user") if key in mount})
         found.append(entry)

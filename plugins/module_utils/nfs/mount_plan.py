@@ -162,18 +162,27 @@ class Plan:
                 "%s has a file system of type %s mounted. Give the path of an NFS mount"
                 % (self.path, self.current.kind)
             )
-        # The kernel mounts what lies below an export by itself; that goes and comes with it.
         strangers = [
             mount
             for mount in self.inner
-            if not (mount.is_nfs and mount.address == self.current.address)
-            or fstab.find(self.fstab_before, mount.point) is not None
+            if not self._is_of_the_kernel(mount) or fstab.find(self.fstab_before, mount.point) is not None
         ]
         if strangers and self.state != "mounted":
             raise NfsError(
                 "%s is a mount of its own below %s. Unmount it first, and mount it again afterwards"
                 % (strangers[0].point, self.path)
             )
+
+    def _is_of_the_kernel(self, mount):
+        """The kernel mounts what lies below an export by itself, under its path there; that goes and comes with it."""
+        below = mount.point[len(self.path.rstrip("/")) :]
+        export = mounts.split_source(self.current.source)[1].rstrip("/") + below
+        return (
+            mount.is_nfs
+            and mounts.same_address(mount.address, self.current.address)
+            and mounts.same_export(mounts.split_source(mount.source)[1], export)
+            and mount.device != self.current.device
+        )
 
     def _source(self):
         server, export = self.params["server"], self.params["export"]

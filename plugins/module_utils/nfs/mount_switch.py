@@ -9,7 +9,7 @@ import time
 
 from ansible_collections.seamless.migration.plugins.module_utils.host import command, files
 from ansible_collections.seamless.migration.plugins.module_utils.host.services import ServiceError, Services
-from ansible_collections.seamless.migration.plugins.module_utils.nfs import holders, mount_check, mounts
+from ansible_collections.seamless.migration.plugins.module_utils.nfs import holders, mount_check, mounts, other_mounts
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.bounded import ChildError, HangError, bounded
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_plan import FSTAB, MOUNTINFO, PORT
@@ -70,6 +70,12 @@ class Host:
         found = bounded(lambda: [entry.as_dict() for entry in holders.find(mount)], timeout, "the search in /proc")
         return holders.from_dicts(found)
 
+    def other_mounts(self, leaving, units, timeout):
+        def look():
+            return [other.as_dict() for other in other_mounts.find(leaving, self.mounts(), units)]
+
+        return other_mounts.from_dicts(bounded(look, timeout, "the search in /proc"))
+
     def end(self, pids, number):
         for pid in pids:
             try:
@@ -125,6 +131,7 @@ class Switch:
         self.memory = plan.memory
         self.stopped = []
         self.users = []
+        self.others = []
         self.ended = []
         self.checks = {}
         self.window_s = 0.0
@@ -152,6 +159,9 @@ class Switch:
         """For check mode: who uses the path. Nothing is touched and no server is asked."""
         if self.plan.current is not None and self.plan.action in LEAVING:
             self.users = self.host.holders(self.plan.current, self.params["check_timeout"])
+        self._look_elsewhere()
+        if self.others and self.plan.action in LEAVING:
+            self.warnings.append(self._told_elsewhere() + ".")
 
     def _before(self):
         """Everything that can fail without harm."""
@@ -168,6 +178,9 @@ class Switch:
         if self.plan.current is not None and action in ("switch", "unmount", "rehearse"):
             self.how = self._way_out()
         if action == "rehearse" or (action == "switch" and self.params["rehearse"]):
+            self._look_elsewhere()
+            if self.others:
+                raise NfsError(self._told_elsewhere())
             self._rehearse()
         if self.plan.tries_canary and self.how == "plain":
             self._try_canary()
@@ -328,10 +341,27 @@ class Switch:
 
     # -- who uses it
 
+    @property
+    def _units(self):
+        return {unit if "." in unit else unit + ".service" for unit in self.params["stop_units"]}
+
     def _strangers(self):
         """Users that do not belong to a unit that will be stopped."""
-        units = {unit if "." in unit else unit + ".service" for unit in self.params["stop_units"]}
-        return [user for user in self.users if user.unit not in units]
+        return [user for user in self.users if user.unit not in self._units]
+
+    def _look_elsewhere(self):
+        """Find mounts of the same files that this switch does not reach."""
+        if self.plan.current is not None:
+            leaving = [self.plan.current] + self.plan.inner
+            found = self.host.other_mounts(leaving, self._units, self.params["check_timeout"])
+            self.others = [other for other in found if not other.is_known(self.params["known_mounts"])]
+
+    def _told_elsewhere(self):
+        return (
+            "What %s has is mounted elsewhere too and would stay on the old server there: %s. Unmount it, name its "
+            "unit in stop_units, or name the path or the unit in known_mounts when it is looked after"
+            % (self.plan.path, other_mounts.told(self.others))
+        )
 
     @property
     def _lazy(self):
@@ -504,6 +534,7 @@ class Switch:
             "was": self._server(plan.current.source, plan.current.address) if plan.current else {},
             "wanted": self._server(plan.source, plan.addresses[0]) if plan.addresses else {},
             "users": [user.as_dict() for user in self.users],
+            "other_mounts": [other.as_dict() for other in self.others],
             "ended": [user.as_dict() for user in self.ended],
             "stopped_units": self.stopped,
             "checks": self.checks,

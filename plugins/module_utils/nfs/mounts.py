@@ -21,12 +21,19 @@ _UNIT_FOLDERS = (
 
 
 class Mount:
-    """One line of mountinfo (proc(5)). device: "major:minor". own_options, options: lists of the mount's own options
-    and of those of the file system."""
+    """One line of mountinfo (proc(5)).
+
+    number, parent: str. device: "major:minor". groups: the peer groups that it is in or receives from, set of str.
+    own_options, options: lists of the mount's own options and of those of the file system.
+    """
 
     def __init__(self, line):
         words = line.split(" ")
-        rest = words[words.index("-") + 1 :]
+        end = words.index("-")
+        rest = words[end + 1 :]
+        self.number, self.parent = words[0], words[1]
+        tags = (word.partition(":") for word in words[6:end])
+        self.groups = {group for name, _colon, group in tags if name in ("shared", "master")}
         self.device = words[2]
         self.root = unescape(words[3])
         self.point = unescape(words[4])

@@ -55,6 +55,7 @@ class FakeClient:
         self.in_grace = set()
         self.squashed = set()
         self.busy = []
+        self.elsewhere = []
         self.armed = {}
         self.blind = False
         self.stubborn = False
@@ -147,6 +148,10 @@ class FakeClient:
     def holders(self, mount, timeout):
         assert mount.point and timeout
         return [holder for holder in self.busy if self.services.up.get(holder.unit, True)]
+
+    def other_mounts(self, leaving, units, timeout):
+        assert leaving[0].point and timeout
+        return [other for other in self.elsewhere if other.unit not in units]
 
     def end(self, pids, number):
         self.log.append("signal %d to %s" % (number, pids))

@@ -9,6 +9,7 @@ import role_variables
 import yaml
 
 TASKS = Path(__file__).resolve().parents[3] / "roles/storage_cutover/tasks"
+LOOK = "../../storage_preflight/tasks/look_at_nfs.yml"
 
 
 def tasks(name):
@@ -31,8 +32,10 @@ def mount(name, state):
 
 def test_the_rehearsal_asks_for_what_the_switch_will_do():
     rehearsed, switched = mount("gates_nfs.yml", "rehearsed"), mount("switch.yml", "switched")
-    own = {"state", "force", "rehearse", "check_timeout"}
+    own = {"state", "force", "rehearse", "check_timeout", "known_mounts"}
     assert {key: switched[key] for key in set(switched) - own} == {key: rehearsed[key] for key in set(rehearsed) - own}
+    for told in (rehearsed, mount(LOOK, "mounted")):
+        assert {"known_mounts", "stop_units"} <= set(told)
 
 
 CLIENTS = ["app1", "app2", "app3"]
@@ -50,7 +53,8 @@ def role(name, hosts=None, **given):
 def test_the_dead_man_of_a_client_outlasts_the_stop_of_all_others():
     assert role("__storage_cutover_hold_s") == 60
     assert role("__storage_cutover_hold_s", ansible_forks=2) == 120
-    assert role("__storage_cutover_hold_s", hosts={"app2": {"migration_nfs_mounts": MOUNTS * 3}}, ansible_forks=1) == 540
+    three = {"app2": {"migration_nfs_mounts": MOUNTS * 3}}
+    assert role("__storage_cutover_hold_s", hosts=three, ansible_forks=1) == 540
     assert "__storage_cutover_hold_s" in mount("hold.yml", "held")["deadman"]
 
 
@@ -66,8 +70,9 @@ def test_more_clients_than_forks_are_refused_before_the_window(tmp_path, forks, 
         "migration_nfs": {"mounts": MOUNTS},
         "migration_trees": [{"name": "data", "source": "/srv/old", "target": "/srv/new"}],
     }
-    tasks = [{"ansible.builtin.include_role": {"name": "seamless.migration.storage_cutover", "tasks_from": "gates_nfs.yml"}}]
-    play = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "vars": given, "tasks": tasks}
+    gates = {"name": "seamless.migration.storage_cutover", "tasks_from": "gates_nfs.yml"}
+    play = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "vars": given}
+    play["tasks"] = [{"ansible.builtin.include_role": gates}]
     done = plays.run(tmp_path, [play], "--forks", forks, inventory=inventory)
     said = " ".join(done.stdout.split())
     assert done.returncode != 0  # at the latest for want of a server

@@ -109,6 +109,12 @@ def test_mounts_are_completed_for_the_side_that_serves():
     assert make([dict(MOUNT, folder="")], TREES, "source", "old")[0]["export"] == "/srv/files"
 
 
+def test_mounts_of_a_client_know_of_each_other():
+    make = nfs_mounts.FilterModule().filters()["nfs_mounts"]
+    found = make([MOUNT, {"path": "/mnt/two", "known_mounts": ["docker-*.scope"]}], TREES, "target", "files-new")
+    assert [entry["known_mounts"] for entry in found] == [["/mnt/two"], ["/mnt/files", "docker-*.scope"]]
+
+
 def gates(source=None, target=None, nfs=None, known=None, trees=None):
     decide = nfs_gates.FilterModule().filters()["nfs_gates"]
     decided = decide(source or VIEW, target or NEW, trees or TREES, nfs or {}, known=known or KNOWN)

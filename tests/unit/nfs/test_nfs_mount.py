@@ -8,6 +8,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.host.services i
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import mount_plan, mounts
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.errors import NfsError
 from ansible_collections.seamless.migration.plugins.module_utils.nfs.mount_switch import Switch
+from ansible_collections.seamless.migration.plugins.module_utils.nfs.other_mounts import Other
 from ansible_collections.seamless.migration.plugins.modules import nfs_mount
 from fake_nfs_client import ADDRESSES, FakeClient, holder
 
@@ -473,6 +474,37 @@ def test_a_mount_of_its_own_below_is_refused(client, in_fstab):
         client.host.show(client.host.lines() + ["3 2 8:2 / /mnt/files/sub rw - ext4 /dev/sdb1 rw"])
     with pytest.raises(NfsError, match="/mnt/files/sub is a mount of its own below"):
         client.plan()
+
+
+def test_a_mount_of_the_same_server_below_that_the_kernel_has_not_made_is_refused(client):
+    client.host.add("old:/srv/other", "/mnt/files/sub")
+    for state in ("rehearsed", "switched"):
+        with pytest.raises(NfsError, match="/mnt/files/sub is a mount of its own below"):
+            client.plan(state=state)
+
+
+@pytest.mark.parametrize("state", ["rehearsed", "switched"])
+def test_what_would_stay_on_the_old_server_is_named_and_nothing_is_touched(client, state):
+    client.host.elsewhere = [Other("/mnt/second"), Other("/data", 7, "web", "docker-1.scope")]
+    plan = client.plan(state=state)
+    with pytest.raises(NfsError, match=r"/mnt/second; /data as web \(pid 7, of docker-1.scope\).*Nothing was touched"):
+        Switch(plan, client.host).run()
+    client.as_before()
+    client.switch(state=state, known_mounts=["/mnt/second", "docker-*.scope"])
+
+
+def test_in_the_window_nobody_looks_for_what_would_stay(client):
+    client.host.elsewhere = [Other("/mnt/second")]
+    client.settle(rehearse=False)
+
+
+@pytest.mark.parametrize(("state", "warned"), [("switched", True), ("mounted", False)])
+def test_check_mode_tells_what_would_stay(client, state, warned):
+    client.host.elsewhere = [Other("/mnt/second")]
+    switch = Switch(client.plan(state=state, server="new" if warned else "old"), client.host)
+    switch.look()
+    assert switch.result()["other_mounts"] == [{"path": "/mnt/second", "pid": 0, "command": "", "unit": ""}]
+    assert bool(switch.warnings) is warned
 
 
 @pytest.mark.parametrize(
