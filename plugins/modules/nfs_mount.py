@@ -91,6 +91,13 @@ options:
     type: list
     elements: str
     default: []
+  start_units:
+    description:
+      - Whether the units that were stopped are started at the end. Say no where a unit uses several paths, and start it
+        with O(state=resumed) for each of them when all are switched. When the switch fails and was put back, they are
+        started all the same.
+    type: bool
+    default: true
   end_processes:
     description:
       - Whether to end processes that still use the path after that, first politely, then by force.
@@ -289,7 +296,8 @@ ended:
   type: list
   elements: dict
 stopped_units:
-  description: The units that were stopped, and started again unless O(state=unmounted) or O(state=held).
+  description:
+    - The units that were stopped, and started again unless O(state=unmounted), O(state=held) or O(start_units=false).
   returned: success
   type: list
   elements: str
@@ -338,6 +346,7 @@ def argument_spec():
         "deadman": {"type": "int", "default": 0},
         "boot": {"type": "bool", "default": True},
         "stop_units": {"type": "list", "elements": "str", "default": []},
+        "start_units": {"type": "bool", "default": True},
         "end_processes": {"type": "bool", "default": False},
         "lazy": {"type": "str", "choices": ["never", "read_only", "fenced"], "default": "never"},
         "known_mounts": {"type": "list", "elements": "str", "default": []},

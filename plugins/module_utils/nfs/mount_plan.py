@@ -133,13 +133,18 @@ class Plan:
         return self.differs or self.action == "rehearse"
 
     @property
+    def starts(self):
+        """Whether what was stopped is started at the end."""
+        return self.state in STARTING and self.params["start_units"]
+
+    @property
     def fstab_differs(self):
         return self.fstab_after != self.fstab_before
 
     @property
     def unfinished(self):
-        """Whether an earlier run was interrupted after it had stopped units."""
-        return bool(self.memory.kept) and self.state in STARTING
+        """Whether an earlier run has left units stopped that this one is to start."""
+        return bool(self.memory.kept) and self.starts
 
     @property
     def read_only(self):
@@ -272,7 +277,7 @@ class Plan:
             found.append("mount %s at %s" % (self.source, self.path))
             if self.params["check"] != "none":
                 found.append("check the mount")
-        if self.state in STARTING:
+        if self.starts:
             started = self.memory.units + (units if self.action == "switch" else [])
             found += ["start %s" % unit for unit in reversed(started)]
         return found

@@ -240,6 +240,8 @@ class Switch:
         if self.plan.state == "unmounted":
             self.memory.forget()
             return
+        if not self.plan.starts:
+            return
         since = self.memory.since
         try:
             self._start()

@@ -32,10 +32,17 @@ def mount(name, state):
 
 def test_the_rehearsal_asks_for_what_the_switch_will_do():
     rehearsed, switched = mount("gates_nfs.yml", "rehearsed"), mount("switch.yml", "switched")
-    own = {"state", "force", "rehearse", "check_timeout", "known_mounts"}
+    own = {"start_units", "state", "force", "rehearse", "check_timeout", "known_mounts"}
     assert {key: switched[key] for key in set(switched) - own} == {key: rehearsed[key] for key in set(rehearsed) - own}
     for told in (rehearsed, mount(LOOK, "mounted")):
         assert {"known_mounts", "stop_units"} <= set(told)
+
+
+def test_units_of_a_client_with_two_mounts_start_after_the_last_of_them():
+    assert "__storage_cutover_mounts | length == 1" in mount("switch.yml", "switched")["start_units"]
+    states = [task["seamless.migration.nfs_mount"]["state"] for task in tasks("switch.yml")
+              if "seamless.migration.nfs_mount" in task]  # fmt: skip
+    assert states == ["switched", "resumed"]
 
 
 CLIENTS = ["app1", "app2", "app3"]

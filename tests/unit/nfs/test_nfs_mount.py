@@ -656,3 +656,30 @@ def test_a_rehearsal_finds_what_would_stop_the_switch(client, fault):
 def test_a_client_that_has_the_new_server_already_has_nothing_to_rehearse(client):
     client.switch(stop_units=["app.service"])
     assert not client.plan(state="rehearsed").works
+
+
+def test_a_unit_of_two_paths_starts_only_when_both_are_switched(tmp_path):
+    client = Client(tmp_path)
+    client.host.exports |= {("old", "/srv/two"), ("new", "/srv/two")}
+    client.host.add("old:/srv/two", "/mnt/two")
+    both = [{}, {"path": "/mnt/two", "export": "/srv/two"}]
+    for changes in both:
+        client.switch(state="held", stop_units=["app.service"], deadman=90, **changes)
+    for changes in both:
+        client.switch(stop_units=["app.service"], start_units=False, rehearse=False, **changes)
+        assert client.host.services.up == {"app.service": False}
+        assert client.host.armed == {}
+    assert "start app.service" not in client.host.log
+    assert not client.plan(start_units=False).differs
+    resumed = [client.switch(state="resumed", server=None, **changes) for changes in both]
+    assert client.host.services.up == {"app.service": True}
+    assert client.host.log.count("start app.service") == 1
+    assert resumed[0].result()["stopped_s"] > 0
+    assert set(client.host.sources().values()) == {"new:/srv/files", "new:/srv/two"}
+
+
+def test_a_switch_that_fails_starts_the_units_that_it_was_not_to_start(client):
+    client.host.exports.remove(("new", "/srv/files"))
+    with pytest.raises(NfsError, match="Everything was put back"):
+        client.switch(stop_units=["app.service"], start_units=False, rehearse=False)
+    client.as_before()
