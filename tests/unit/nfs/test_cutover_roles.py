@@ -7,6 +7,7 @@ import plays
 import pytest
 import role_variables
 import yaml
+from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 
 TASKS = Path(__file__).resolve().parents[3] / "roles/storage_cutover/tasks"
 LOOK = "../../storage_preflight/tasks/look_at_nfs.yml"
@@ -85,3 +86,67 @@ def test_more_clients_than_forks_are_refused_before_the_window(tmp_path, forks, 
     assert done.returncode != 0  # at the latest for want of a server
     assert ("Run this with --forks 3" in said) is refused, said
     assert ("Look at the NFS server" in said) is not refused, said
+
+
+LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+
+
+def switch(folder, clients, **given):
+    """Switch clients as after a commit, with a check of each. Returns how that ended, and the gate clients_switched."""
+    inventory = {"all": {"vars": plays.LOCAL, "children": {
+        "storage_source": {"hosts": {"old": {}}}, "storage_target": {"hosts": {"new": {}}},
+        "storage_clients": {"hosts": clients},
+    }}}  # fmt: skip
+    inputs = {
+        "migration_name": "m1",
+        "migration_state_dir": str(folder / "state"),
+        "migration_trees": [{"name": "data", "source": "/srv/old", "target": "/srv/new"}],
+    }
+    started = dict(migration="m1", state_dir=inputs["migration_state_dir"], event="started", stage="storage_cutover")
+    begin = {"hosts": "old:new", "gather_facts": False, "tasks": [
+        {"ansible.builtin.set_fact": {"__storage_cutover_info": {"state": "committed"}}},
+        {"seamless.migration.migration_journal": started},
+    ]}  # fmt: skip
+    made = [begin]
+    for hosts, part in (("storage_clients", "switch.yml"), ("old:new", "stragglers.yml")):
+        role_of = {"name": "seamless.migration.storage_cutover", "tasks_from": part}
+        made.append({"hosts": hosts, "gather_facts": False, "vars": dict(inputs, **given), "tasks": [
+            {"ansible.builtin.import_role": role_of}]})  # fmt: skip
+    done = plays.run(folder, made, inventory=inventory)
+    gates = [event for event in Journal.of(inputs["migration_state_dir"], "m1").read() if event["event"] == "gate"]
+    return done, gates[-1]["data"] if gates else None
+
+
+NFS = {"quorum": 100, "mounts": []}
+CHECK = ["test", "{{ inventory_hostname }}", "=", "app1"]
+
+
+def test_a_client_whose_check_fails_or_that_is_lost_counts_as_left_behind(tmp_path):
+    clients = {"app1": {}, "app2": {}, "app3": LOST}
+    for vars_of in clients.values():
+        vars_of["migration_nfs_mounts"] = [{"path": "/mnt/files"}]
+    given = {"migration_nfs": NFS, "migration_client_check": CHECK, "storage_cutover_client_check_retries": 1}
+    # What they mount is no matter here: nothing is left to be switched.
+    done, gate = switch(tmp_path, clients, storage_cutover_nfs_mounts=[], **given)
+    assert done.returncode != 0
+    assert gate["state"] == "failed", done.stdout
+    assert gate["evidence"]["switched"] == ["app1"]
+    assert gate["evidence"]["left_behind"]["app2"].startswith("was switched, and what comes then failed: ")
+    assert gate["evidence"]["left_behind"]["app3"] == "was lost while it was switched"
+
+
+def test_within_the_quorum_the_others_are_enough(tmp_path):
+    clients = {name: {"migration_nfs_mounts": [{"path": "/mnt/files"}]} for name in ("app1", "app2")}
+    given = {"migration_nfs": dict(NFS, quorum=50), "migration_client_check": CHECK}
+    done, gate = switch(
+        tmp_path, clients, storage_cutover_nfs_mounts=[], storage_cutover_client_check_retries=1, **given
+    )
+    assert done.returncode == 0, done.stdout
+    assert gate["state"] == "ok"
+
+
+def test_a_client_without_mounts_whose_check_fails_is_an_error(tmp_path):
+    given = {"migration_client_check": CHECK, "storage_cutover_client_check_retries": 1}
+    done, gate = switch(tmp_path, {"app1": {}, "app2": {}}, **given)
+    assert done.returncode != 0 and gate is None
+    assert "Failed to switch app2: it was switched, and what comes then failed" in " ".join(done.stdout.split())
