@@ -4,8 +4,11 @@
 Version 4 clients stand in /proc/fs/nfsd/clients since Linux 5.3; nfsd(7) tells of the rest.
 """
 
+import ipaddress
 import os
 import re
+import socket
+import threading
 import time
 
 FOLDER = "/proc/fs/nfsd"
@@ -38,10 +41,46 @@ def running(root=""):
     return _read(root + FOLDER + "/threads").strip() not in ("", "0")
 
 
+def plain(address):
+    """One spelling for each address, an IPv4 address written as IPv6 as what it is. Raises ValueError for a name."""
+    found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
 def address_of(endpoint):
-    """The address in `192.0.2.1:843` and `[2001:db8::1]:843`, an IPv4 address written as IPv6 as what it is."""
-    host = endpoint.strip().strip('"').rpartition(":")[0].strip("[]")
-    return host[7:] if host.lower().startswith("::ffff:") and "." in host else host
+    """The address in `192.0.2.1:843` and `[2001:db8::1]:843`, spelled as plain() does; "" when there is none."""
+    try:
+        return plain(endpoint.strip().strip('"').rpartition(":")[0])
+    except ValueError:
+        return ""
+
+
+def addresses_of(hosts, timeout=2, ask=socket.getaddrinfo):
+    """The addresses of hosts, names or addresses. timeout: seconds for all names together.
+
+    Returns ({address}, [hosts without one]).
+    """
+    found = {}
+
+    def look(name):
+        try:
+            found[name] = {plain(entry[4][0]) for entry in ask(name, None)}
+        except (OSError, ValueError):
+            pass
+
+    names = []
+    for host in hosts:
+        try:
+            found[host] = {plain(host)}
+        except ValueError:
+            names.append(threading.Thread(target=look, args=(host,), daemon=True))
+    for thread in names:
+        thread.start()
+    end = time.monotonic() + timeout
+    for thread in names:
+        thread.join(max(0, end - time.monotonic()))
+    known = dict(found)
+    return {address for one in known.values() for address in one}, [host for host in hosts if not known.get(host)]
 
 
 class Client:
@@ -94,11 +133,15 @@ def told(root="", limit=5):
     return ", ".join(words) + (" and %d more" % (len(found) - limit) if len(found) > limit else "")
 
 
-def expire(addresses, root=""):
-    """Expire the clients with these addresses. Returns what they held open for writing, list of str. Raises OSError."""
+def expire(hosts, root="", ask=socket.getaddrinfo):
+    """Expire the clients that are these hosts, names or addresses.
+
+    Returns what they held open for writing, and the names that mean nothing here, list of str. Raises OSError.
+    """
+    addresses, unknown = addresses_of(hosts, ask=ask)
     taken = []
     for client in clients(root):
         if client.address in addresses:
             taken += ["%s of %s" % (name, client.address) for name in client.writes()]
             client.expire()
-    return taken
+    return taken + ["%s has no address here, and keeps what it holds" % host for host in unknown]

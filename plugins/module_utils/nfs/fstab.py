@@ -57,9 +57,24 @@ def lines(text):
     return found
 
 
-def find(text, path, name="/etc/fstab"):
-    """The line that mounts at path, or None. Raises NfsError when there are two, or when it is no NFS mount."""
-    at_path = [line for line in lines(text) if os.path.normpath(line.value(POINT)) == path]
+def points(text):
+    """Where the lines mount, as written, without what is no path. Returns list of str."""
+    return sorted({line.value(POINT) for line in lines(text) if line.value(POINT).startswith("/")})
+
+
+def find(text, path, name="/etc/fstab", places=None):
+    """The line that mounts at path, or None.
+
+    places: by mount point as written the path that it comes to, where links lead elsewhere. Raises NfsError when there
+    are two lines, or when it is no NFS mount.
+    """
+    places = places or {}
+
+    def means(line):
+        point = line.value(POINT)
+        return path in (os.path.normpath(point), places.get(point))
+
+    at_path = [line for line in lines(text) if means(line)]
     if len(at_path) > 1:
         numbers = " and ".join(str(line.number) for line in at_path)
         raise NfsError("%s has lines %s for %s. Remove all but one" % (name, numbers, path))

@@ -41,6 +41,14 @@ def place_of(path, seen):
     return place if mounts.at(place, seen) else os.path.realpath(place)
 
 
+def places_of(points, seen, timeout):
+    """By path where it leads, as place_of() says it; empty when a server that does not answer is in the way."""
+    try:
+        return bounded(lambda: {point: place_of(os.path.normpath(point), seen) for point in points}, timeout, "links")
+    except NfsError:
+        return {}
+
+
 class Memory:
     """What an interrupted switch has to put right: on disk before anything is done, gone when all is done."""
 
@@ -101,7 +109,8 @@ class Plan:
         self.current = mounts.at(self.path, seen)
         self.inner = mounts.below(self.path, seen)
         self.fstab_before = files.text(files.read(root + FSTAB, b""))
-        self.line = fstab.find(self.fstab_before, self.path)
+        self.places = places_of(fstab.points(self.fstab_before), seen, params["check_timeout"])
+        self.line = self._line_of(self.path)
         self.memory = Memory(self.path, root)
         self.addresses = []
         self.warnings = []
@@ -159,6 +168,9 @@ class Plan:
     def tries_canary(self):
         return self.action == "rehearse" and self.has_canary and self.current is not None
 
+    def _line_of(self, point):
+        return fstab.find(self.fstab_before, point, places=self.places)
+
     def _check_current(self):
         if self.current is None:
             return
@@ -170,7 +182,7 @@ class Plan:
         strangers = [
             mount
             for mount in self.inner
-            if not self._is_of_the_kernel(mount) or fstab.find(self.fstab_before, mount.point) is not None
+            if not self._is_of_the_kernel(mount) or self._line_of(mount.point) is not None
         ]
         if strangers and self.state != "mounted":
             raise NfsError(

@@ -35,15 +35,9 @@ def _text(path):
         return ""
 
 
-def _plain(address):
-    """One spelling for each address. Raises ValueError for a name."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return str(getattr(found, "ipv4_mapped", None) or found)
-
-
 def _address(text):
     try:
-        return _plain(text)
+        return nfsd.plain(text)
     except ValueError:
         return text
 
@@ -53,7 +47,7 @@ def endpoint(text):
     address, _colon, port = text.partition(":")
     words = [struct.pack("=I", int(address[start : start + 8], 16)) for start in range(0, len(address), 8)]
     family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
-    return _plain(socket.inet_ntop(family, b"".join(words))), int(port, 16)
+    return nfsd.plain(socket.inet_ntop(family, b"".join(words))), int(port, 16)
 
 
 def connected(root=""):
@@ -88,7 +82,7 @@ class Names:
     def _ask(self, name):
         def look():
             try:
-                return sorted({_plain(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
+                return sorted({nfsd.plain(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
             except OSError:
                 return []
 
@@ -100,7 +94,7 @@ class Names:
     def addresses(self, name):
         """Addresses of a name; of an address itself."""
         try:
-            return [_plain(name)]
+            return [nfsd.plain(name)]
         except ValueError:
             pass
         if name not in self.known:
@@ -210,7 +204,7 @@ def seen(root="", names=None):
         return entry
 
     for known in nfsd.clients(root):
-        entry = client(_plain(known.address) if known.address else known.name, "version 4")
+        entry = client(nfsd.plain(known.address) if known.address else known.name, "version 4")
         entry["versions"].add(known.version)
         entry["name"] = known.name
     for host, path in noted(root):

@@ -88,6 +88,14 @@ def test_more_clients_than_forks_are_refused_before_the_window(tmp_path, forks, 
     assert ("Look at the NFS server" in said) is not refused, said
 
 
+def test_who_is_left_behind_is_fenced_by_its_host_name_and_the_address_that_the_server_saw():
+    behind = {"__storage_cutover_straggler": "could not be reached"}
+    seen = {"__storage_cutover_rehearsed": {"results": [{"was": {"source": "old:/x", "own_address": "10.0.0.5"}}]}}
+    hosts = {"app1": dict(behind, ansible_host="files-app.example.com"), "app2": dict(behind, **seen)}
+    found = role("__storage_cutover_fenced", hosts=hosts)
+    assert found == ["files-app.example.com", "app2", "10.0.0.5"]
+
+
 LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 
 

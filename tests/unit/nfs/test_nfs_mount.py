@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 import os
+import time
 
 import pytest
 import yaml
@@ -159,6 +160,27 @@ def test_a_path_with_a_blank_is_found_and_written_with_its_escape(client):
     client.host.write_fstab("old:/srv/files /mnt/my\\040files nfs hard 0 0\n")
     client.settle(path="/mnt/my files")
     assert client.host.fstab() == "new:/srv/files /mnt/my\\040files nfs hard 0 0\n"
+
+
+def test_a_line_in_fstab_that_says_the_path_through_a_link_is_edited(client, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    client.host.show(client.host.lines()[:1])
+    client.host.add("old:/srv/files", str(tmp_path / "real/files"))
+    line = "%%s:/srv/files %s nfs hard,weird=1 0 0\n" % (tmp_path / "link/files")
+    client.host.write_fstab(line % "old")
+    switch = client.settle(path=str(tmp_path / "link/files"))
+    assert client.host.fstab() == line % "new"
+    assert switch.warnings == []
+
+
+def test_links_that_a_dead_server_has_hold_up_nothing(client, monkeypatch):
+    def hang(path, seen):
+        time.sleep(60)
+
+    assert mount_plan.places_of(["/etc"], [], 20) == {"/etc": "/etc"}
+    monkeypatch.setattr(mount_plan, "place_of", hang)
+    assert mount_plan.places_of(["/mnt/dead/x"], [], 0.2) == {}
 
 
 def test_mounting_where_nothing_is_mounted_adds_a_line(client):

@@ -2,6 +2,7 @@
 """What an NFS server knows of itself, read from the files of a kernel that was looked at."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,36 @@ def test_a_client_that_is_expired_is_told_to_the_kernel_and_others_are_not(serve
     assert Path(server, "proc/fs/nfsd/clients/3/ctl").read_text() == ""
     assert nfsd.expire(["10.77.5.141"], server) == ["held/open of 10.77.5.141"]
     assert Path(server, "proc/fs/nfsd/clients/3/ctl").read_text() == "expire\n"
+
+
+@pytest.mark.parametrize(
+    "host", ["::ffff:10.77.5.141", "[::ffff:a4d:58d]", "app1.example.com", "APP1"],
+)  # fmt: skip
+def test_a_client_is_expired_by_whatever_means_its_address(server, host):
+    def ask(name, port):
+        assert name.lower().startswith("app1")
+        return [(10, 1, 6, "", ("::ffff:10.77.5.141", 0, 0, 0)), (2, 1, 6, "", ("10.77.5.141", 0))]
+
+    assert nfsd.expire([host], server, ask) == ["held/open of 10.77.5.141"]
+    assert Path(server, "proc/fs/nfsd/clients/3/ctl").read_text() == "expire\n"
+
+
+def test_a_client_of_ipv6_is_expired_however_its_address_is_spelled(server):
+    info = Path(server, "proc/fs/nfsd/clients/3/info")
+    info.write_text(info.read_text().replace("10.77.5.141:843", "[2001:db8:0:0::1]:843"))
+    assert nfsd.expire(["2001:DB8::1"], server) == ["held/open of 2001:db8::1"]
+
+
+def test_a_name_that_means_nothing_or_has_no_answer_is_told_and_holds_up_nothing(server):
+    def ask(name, port):
+        if name == "slow":
+            time.sleep(60)
+        raise OSError("Name or service not known")
+
+    begun = time.monotonic()
+    assert nfsd.addresses_of(["10.77.5.141", "gone", "slow"], 0.2, ask) == ({"10.77.5.141"}, ["gone", "slow"])
+    assert time.monotonic() - begun < 20
+    assert nfsd.expire(["gone"], server, ask) == ["gone has no address here, and keeps what it holds"]
 
 
 def test_files_that_are_kept_open_are_let_go(server, tmp_path):
