@@ -10,6 +10,7 @@ import yaml
 from ansible_collections.seamless.migration.plugins.module_utils.journal import Journal
 
 TASKS = Path(__file__).resolve().parents[3] / "roles/storage_cutover/tasks"
+CLIENT = "../../nfs_client/tasks/mount.yml"
 LOOK = "../../storage_preflight/tasks/look_at_nfs.yml"
 
 
@@ -35,7 +36,7 @@ def test_the_rehearsal_asks_for_what_the_switch_will_do():
     rehearsed, switched = mount("gates_nfs.yml", "rehearsed"), mount("switch.yml", "switched")
     own = {"start_units", "state", "force", "rehearse", "check_timeout", "known_mounts"}
     assert {key: switched[key] for key in set(switched) - own} == {key: rehearsed[key] for key in set(rehearsed) - own}
-    for told in (rehearsed, mount(LOOK, "mounted")):
+    for told in (rehearsed, mount(LOOK, "mounted"), mount(CLIENT, "{{ nfs_client_state }}")):
         assert {"known_mounts", "stop_units"} <= set(told)
 
 
