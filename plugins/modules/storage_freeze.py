@@ -66,7 +66,8 @@ options:
       - V(thawed) opens this side again. After a commit it needs O(other_side_frozen) and O(other_side_run).
       - V(held) stops and blocks the writers, for the target before the cutover. The tree stays writable for the copy,
         and for everybody unless O(hold_read_only) is set.
-        A side that has taken over since is left alone.
+        A side that has taken over since is left alone. One that was left, as the target is after the way back, stays
+        V(committed), which is stricter; writers and trees that are new since are blocked and staged.
       - V(absent) removes what V(staged) laid. It refuses while this side is closed.
       - V(read) changes nothing.
     type: str

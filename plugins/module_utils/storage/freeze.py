@@ -114,7 +114,11 @@ class Freeze(Window):
             raise FreezeError("; ".join(problems))
 
     def held(self):
-        """Block and stop the writers while the tree stays writable for the copy. Returns result."""
+        """Block and stop the writers while the tree stays writable for the copy. Returns result.
+
+        A side that was left, as a target is after the way back, stays committed. That is more than held: closed over a
+        boot, opened by nobody without evidence, and the copy has its door all the same. What is new since is added.
+        """
         with Lock(self.paths, self.p["run_id"]):
             now = self._load()
             self._refuse_to_hold(now)
@@ -122,9 +126,12 @@ class Freeze(Window):
                 return self._finish()
             self.result["changed"] = True
             self.steps.run("prepare", self._stage_files)
-            if self.p["hold_read_only"] and self._unstaged():
+            if (self.p["hold_read_only"] and self._unstaged()) or (now == "committed" and self._new_trees()):
                 self._stage()
-            self.state.update(state="held", run_id=self.p["run_id"], writers=self.writers, thawed_by="")
+            if now == "committed":
+                self.state["active_before"] = self.writers  # what a thaw starts, as after `held`
+            else:
+                self.state.update(state="held", run_id=self.p["run_id"], writers=self.writers, thawed_by="")
             save(self.paths, self.state)
             self.steps.run("stop_writers", self._stop_writers_held)
             if self.p["hold_read_only"]:
@@ -133,7 +140,7 @@ class Freeze(Window):
         return self._finish()
 
     def _refuse_to_hold(self, now):
-        if now in LIVE or now == "committed":
+        if now in LIVE:
             raise FreezeError("it is %s by run %s" % (now, self.state["run_id"]))
 
     def _is_held(self, now):
@@ -142,7 +149,14 @@ class Freeze(Window):
         todo = freeze_services.missing(freeze_services.drop_ins(self.paths, self.writers))
         if self.p["hold_read_only"] and not self._is_closed():
             return False
-        return now == "held" and not up and not todo and os.path.exists(self.paths.condition)
+        if now == "committed" and (self._new_trees() or set(self.state.get("active_before", [])) != set(self.writers)):
+            return False
+        closed = now in ("held", "committed")
+        return closed and not up and not todo and os.path.exists(self.paths.condition)
+
+    def _new_trees(self):
+        """Trees that this side did not have when it was left: they have no door yet. Returns list of names."""
+        return sorted({tree["name"] for tree in self.p["trees"]} - {record["name"] for record in self.state["trees"]})
 
     def _is_closed(self):
         """Whether the trees are read-only for everybody but the migration."""
@@ -209,7 +223,8 @@ class Freeze(Window):
         self.result["changed"] = bool(plan)
         self.result["plan"] = plan
         result = self._finish()
-        result["before"], result["after"] = now, AFTER.get(wanted, now) if plan else now
+        stays = not plan or (wanted == "held" and now == "committed")
+        result["before"], result["after"] = now, now if stays else AFTER.get(wanted, now)
         return result
 
     def _plan_stage(self, now):

@@ -99,6 +99,9 @@ class Staging(Side):
             )
             record.setdefault("closed", False)
             records.append(record)
+        names = {record["name"] for record in records}
+        # What is closed has to be known for as long as it is.
+        records += [old for old in self.state["trees"] if old.get("closed") and old["name"] not in names]
         self.state["trees"] = records
         save(self.paths, self.state)
         if self.p["read_only"] == "none":

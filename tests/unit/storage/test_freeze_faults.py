@@ -298,6 +298,58 @@ def test_a_held_side_can_be_closed_for_everybody_but_the_copy(host):
     assert host.writable() and host.active("upload.service")
 
 
+@pytest.fixture
+def left(running):
+    """The side that was left, as a target is after the way back."""
+    running.run("frozen")
+    running.run("committed")
+    return running
+
+
+def test_a_side_that_was_left_is_held_already_and_opens_only_with_evidence(left):
+    before = left.state()
+    done = left.run("held", run_id="prepare-2", tree={"dest_url": "", "live_sync": {"method": "none"}})
+    assert (done["changed"], done["state"], done["run_id"]) == (False, "committed", "run-1")
+    assert left.state() == before
+    assert not left.writable() and not left.active("upload.service")
+    left.put("carried", where=os.path.join(left.private, "data"))
+    for writers in (True, False):
+        with pytest.raises(FreezeError, match="Freeze the other side"):
+            left.run("thawed", run_id="prepare-2", start_writers=writers)
+    left.run("thawed", run_id="cutover-2", other_side_frozen=True, other_side_run="cutover-2")
+    assert left.writable() and left.active("upload.service")
+
+
+def another_tree(host):
+    """A second tree of the same host, for params."""
+    path = os.path.join(host.disk, "srv", "other")
+    os.makedirs(path)
+    changes = {"name": "other", "path": path, "private_path": os.path.join(host.private, "other"), "sentinel": "",
+               "dest_url": "", "live_sync": {"method": "none"}}
+    return dict(host.params("held")["trees"][0], **changes)
+
+
+def test_what_is_new_since_a_side_was_left_is_blocked_and_has_its_door(left):
+    left.unit("second.service")
+    trees = left.params("held")["trees"] + [another_tree(left)]
+    held = {"writers": ["upload.service", "second.service"], "trees": trees}
+    assert left.run("held", **held)["changed"] is True
+    assert left.run("held", **held)["changed"] is False
+    subprocess.check_call(["systemctl", "start", "second.service"])
+    assert not left.active("second.service")
+    left.put("carried", where=os.path.join(left.private, "other"))
+    assert left.state()["state"] == "committed" and not left.writable()
+    assert left.run("held", **dict(held, trees=trees[1:]))["changed"] is False
+    left.run("thawed", other_side_frozen=True, other_side_run="cutover-2", **held)
+    assert left.writable() and left.active("upload.service") and left.active("second.service")
+
+
+def test_a_tree_that_was_closed_and_is_not_asked_for_any_more_opens_with_the_others(left):
+    left.run("held", trees=[another_tree(left)])
+    left.run("thawed", other_side_frozen=True, other_side_run="cutover-2")
+    assert left.writable()
+
+
 def test_the_approach_is_left_out_where_the_writers_have_stopped_before(running):
     assert "approach" in [step["name"] for step in running.run("frozen")["steps"]]
     running.run("thawed")
