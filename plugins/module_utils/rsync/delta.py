@@ -16,6 +16,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary im
 
 _CACHE = 50000          # directories remembered while a list is prepared
 _BLOCK = 1 << 20
+_OFTEN = 1000           # entries of a walk between two looks at the clock
 
 
 def read_list(path):
@@ -103,18 +104,42 @@ def _count_link(prepared, status):
         entry[0] += 1
 
 
-def prepare(src, paths_file, folder, parents=True):
+class _Clock:
+    """The time that one delta has in all, walks and rsyncs together. timeout: seconds. what: for the message."""
+
+    def __init__(self, timeout, what):
+        self.end = time.monotonic() + timeout
+        self.timeout = timeout
+        self.what = what
+
+    def left(self):
+        """Seconds. Raises RsyncError when there are none."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise RsyncError("Failed to %s: it was not done after %.1f s. Give it more time, then run again."
+                             % (self.what, self.timeout))
+        return left
+
+    def watch(self, items):
+        """The items one by one, for as long as there is time."""
+        for number, item in enumerate(items):
+            if number % _OFTEN == 0:
+                self.left()
+            yield item
+
+
+def prepare(src, paths_file, folder, clock, parents=True):
     """Write the list that rsync gets.
 
-    src: path of the tree. paths_file: NUL list. folder: where the new list is written. parents: list the parent of what
-    is gone too, so that its times come right after the deletion. Returns Prepared. Raises RsyncError.
+    src: path of the tree. paths_file: NUL list. folder: where the new list is written. clock: _Clock. parents: list the
+    parent of what is gone too, so that its times come right after the deletion. Returns Prepared. Raises RsyncError.
     """
     handle, name = tempfile.mkstemp(prefix="list-", dir=folder)
     prepared = Prepared(name)
     tree = _Tree(src)
     last = None
     with os.fdopen(handle, "wb") as stream:
-        for raw in read_list(paths_file):
+        for raw in clock.watch(read_list(paths_file)):
             path = normalise(raw)
             if is_ours(path):
                 continue
@@ -138,12 +163,12 @@ def prepare(src, paths_file, folder, parents=True):
     return prepared
 
 
-def complete_links(src, prepared):
+def complete_links(src, prepared, clock):
     """Add the other names of every listed file that has more hard links than the list has names for.
 
     Without them the destination would get a second file instead of a link, and the other names would keep the old
-    content. Reads directory entries of the whole tree, but only when such a file is listed. Returns the number of names
-    added.
+    content. Reads directory entries of the whole tree, but only when such a file is listed. clock: _Clock. Returns the
+    number of names added. Raises RsyncError when the time is over.
     """
     wanted = {key[1] for key, (named, links) in prepared.inodes.items() if named < links}
     if not wanted:
@@ -159,7 +184,7 @@ def complete_links(src, prepared):
             except OSError:
                 continue        # vanished, or rsync will say what is wrong
             with entries:
-                for entry in entries:
+                for entry in clock.watch(entries):
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
                     elif entry.inode() in wanted and not is_ours(entry.path[len(root) + 1:]):
@@ -221,18 +246,18 @@ class Difference:
 class _Run:
     """One delta: the rsyncs it takes and where their words go."""
 
-    def __init__(self, rsync, src, dest, options, timeout):
+    def __init__(self, rsync, src, dest, options, clock):
         self.rsync = rsync
         self.src = binary.with_slash(src)
         self.dest = binary.with_slash(dest)
         self.options = options
-        self.timeout = timeout
+        self.clock = clock
 
     def _run(self, words):
         argv = [self.rsync.path] + binary.arguments(self.rsync, self.options, self.dest) + words
         argv += ["--", self.src, self.dest]
         try:
-            return command.run(argv, timeout=self.timeout, ok=None)
+            return command.run(argv, timeout=self.clock.left(), ok=None)
         except command.CommandError as error:
             raise RsyncError("Failed to copy the listed paths of %s to %s: %s. Look at both hosts, then run again."
                              % (self.src, self.dest, error), error.result) from error
@@ -272,7 +297,8 @@ def run_delta(src, dest, paths_file, options=None, *, frozen=False, sentinel=".s
     host:path. paths_file: NUL-separated paths relative to src. options: binary.Options (with `sparse` off, hard links,
     xattrs and ACLs on by default). frozen: nobody may write to src, so a vanished file is a failure. sentinel: file
     that must be in the root of src, or None. max_delete: most deletions allowed, or None. link_groups: also bring the
-    other names of listed hard-linked files. dry_run: change nothing. itemize: fill `changes`. timeout: seconds.
+    other names of listed hard-linked files. dry_run: change nothing. itemize: fill `changes`. timeout: seconds
+    for all of it: the walks and each rsync.
 
     A directory in the list stands for itself, not for what is in it; one that is gone is deleted whole. A path below
     something that is gone, or that is no directory any more, stands for that. `/.seamless-*` is left out.
@@ -294,15 +320,16 @@ def run_delta(src, dest, paths_file, options=None, *, frozen=False, sentinel=".s
         extra.append("--ignore-times")      # two writes within a second would look like one
     result = DeltaResult()
     begin = time.time()
+    clock = _Clock(timeout, "copy the listed paths of %s to %s" % (src, dest))
     held = _hold(src)
     try:
         with tempfile.TemporaryDirectory(prefix="seamless-delta-") as folder:
-            prepared = prepare(src, paths_file, folder)
+            prepared = prepare(src, paths_file, folder, clock)
             result.listed, result.missing = prepared.count, prepared.missing
             if link_groups and options.hard_links:
-                result.links_added = complete_links(src, prepared)
+                result.links_added = complete_links(src, prepared, clock)
             binary.read_sentinel(src, sentinel)
-            _run_all(_Run(rsync, src, dest, options, timeout), prepared, extra, result, frozen)
+            _run_all(_Run(rsync, src, dest, options, clock), prepared, extra, result, frozen)
     except OSError as error:
         raise RsyncError("Failed to read the list %s: %s." % (paths_file, error), result) from error
     finally:
@@ -350,11 +377,12 @@ def verify_list(src, dest, paths_file, checksum=True, options=None, *, timeout=3
     comparing = Options(**dict(vars(options), checksum=checksum))
     extra = ["--dry-run", "--out-format=%s" % output.OUT_FORMAT, "--no-implied-dirs"]
     result = DeltaResult()
+    clock = _Clock(timeout, "compare the listed paths of %s and %s" % (src, dest))
     held = _hold(src)
     try:
         with tempfile.TemporaryDirectory(prefix="seamless-verify-") as folder:
-            prepared = prepare(src, paths_file, folder, parents=False)
-            _run_all(_Run(rsync, src, dest, comparing, timeout), prepared, extra, result, True)
+            prepared = prepare(src, paths_file, folder, clock, parents=False)
+            _run_all(_Run(rsync, src, dest, comparing, clock), prepared, extra, result, True)
     except OSError as error:
         raise RsyncError("Failed to read the list %s: %s." % (paths_file, error), result) from error
     finally:

@@ -10,6 +10,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_
 _BLOCK = 1 << 20
 OURS = b".seamless-"
 WELL = (0, 24)  # exit statuses of rsync after which the rest of the tree is known to be there
+OFTEN = 1000  # entries of a walk between two looks at the clock
 
 
 def entries(path, offset=0):
@@ -106,6 +107,18 @@ def _run_of(line):
     return run if isinstance(run, dict) else {}
 
 
+def no_hurry():
+    """For a walk that may take as long as it takes."""
+
+
+def _watched(items, still_time):
+    """The items, with a look at the clock at the first of each thousand. still_time: raises when the time is over."""
+    for number, item in enumerate(items):
+        if number % OFTEN == 0:
+            still_time()
+        yield item
+
+
 def _expand(root, path):
     """All paths below a directory, relative to root. bytes."""
     for folder, names, files in os.walk(os.path.join(root, path)):
@@ -114,7 +127,7 @@ def _expand(root, path):
             yield os.path.normpath(os.path.join(inside, name))
 
 
-def _files(root):
+def _files(root, still_time):
     """Everything below root (bytes) that is no directory, as entries of os.scandir. Raises FreezeError."""
     folders = [root]
     while folders:
@@ -125,25 +138,26 @@ def _files(root):
         except OSError as error:
             raise FreezeError("%s cannot be read: %s" % (error.filename, error.strerror)) from error
         with listing:
-            for entry in listing:
+            for entry in _watched(listing, still_time):
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 else:
                     yield entry
 
 
-def names_that_stay(root, names, inodes):
+def names_that_stay(root, names, inodes, still_time=no_hurry):
     """Paths within root of the files that had several names, where one of these names is gone by now.
 
     What was written through a name that is gone is in the file still, under names that nobody wrote to. names: the
     paths (bytes) that had another one beside them. inodes: numbers (bytes) of the files. Reads the directories of the
-    whole tree, but only when a name is gone.
+    whole tree, but only when a name is gone. still_time: called often; it raises when the time is over.
     """
     root = os.fsencode(root)
-    if all(os.path.lexists(os.path.join(root, name.lstrip(b"/"))) for name in names if name):
+    seen = _watched((name for name in names if name), still_time)
+    if all(os.path.lexists(os.path.join(root, name.lstrip(b"/"))) for name in seen):
         return
     wanted = {int(number) for number in inodes if number.isdigit()}
-    yield from (os.path.relpath(entry.path, root) for entry in _files(root) if entry.inode() in wanted)
+    yield from (os.path.relpath(entry.path, root) for entry in _files(root, still_time) if entry.inode() in wanted)
 
 
 def followed_since(folder):
@@ -154,15 +168,15 @@ def followed_since(folder):
         return None
 
 
-def changed_since(root, moment):
+def changed_since(root, moment, still_time=no_hurry):
     """Paths within root of files that were changed at a moment (seconds since 1970) or later, whoever did it and how.
 
     For what leaves no trace where live sync looks: a write through a name of a hard-linked file that is gone before
     anybody looks, or through a handle that a client of an NFS server has from before a restart of the server. Looks at
-    every file of the tree.
+    every file of the tree. still_time: called often; it raises when the time is over.
     """
     root = os.fsencode(root)
-    yield from (os.path.relpath(entry.path, root) for entry in _files(root) if _changed(entry) >= moment)
+    yield from (os.path.relpath(entry.path, root) for entry in _files(root, still_time) if _changed(entry) >= moment)
 
 
 def _changed(entry):
@@ -173,10 +187,14 @@ def _changed(entry):
 
 
 class PathList:
-    """Paths of one tree, each once, in the order in which rsync likes them."""
+    """Paths of one tree, each once, in the order in which rsync likes them.
 
-    def __init__(self, root):
+    still_time: called often while directories are walked; it raises when the time is over.
+    """
+
+    def __init__(self, root, still_time=no_hurry):
         self.root = os.fsencode(root)
+        self.still_time = still_time
         self.paths = set()
         self.counts = {}
 
@@ -187,7 +205,7 @@ class PathList:
         kind: where they come from, for the report.
         """
         before = len(self.paths)
-        for word in words:
+        for word in _watched(words, self.still_time):
             whole = word.endswith(b"/***")
             path = os.path.normpath(b"/" + (word[:-4] if whole else word)).lstrip(b"/")
             if path.startswith(OURS) or not word:
@@ -195,7 +213,7 @@ class PathList:
             if path:
                 self.paths.add(path)
             if whole and path and os.path.isdir(os.path.join(self.root, path)):
-                self.paths.update(_expand(self.root, path))
+                self.paths.update(_watched(_expand(self.root, path), self.still_time))
         self.counts[kind] = self.counts.get(kind, 0) + len(self.paths) - before
 
     def write(self, path):

@@ -82,6 +82,11 @@ class Side:
             raise FreezeError("the budget of %s s is used up" % self.p["budget"])
         return left if most is None else min(left, most)
 
+    def _still_time(self):
+        """What walks call often: within the window it raises FreezeError when the budget is used up."""
+        if self.state["state"] == "freezing":
+            self._left()
+
     def _syncs(self):
         """Live syncs of the trees, each once: list of dict."""
         found = []
@@ -253,7 +258,7 @@ class Side:
         if since is None or (window and (proven is None or took > LOOK_MS)):
             return
         begin = time.monotonic()
-        paths.add("changed", freeze_lists.changed_since(tree["path"], since))
+        paths.add("changed", freeze_lists.changed_since(tree["path"], since, self._still_time))
         took = (time.monotonic() - begin) * 1000
         self.state.setdefault("look_ms", {})[tree["name"]] = round(took, 1)
 
@@ -266,7 +271,7 @@ class Side:
         counts = {}
         for tree in self._listed():
             sync = tree["live_sync"]
-            paths = freeze_lists.PathList(tree["path"])
+            paths = freeze_lists.PathList(tree["path"], self._still_time)
             folder = sync.get("guard_state_dir")
             if folder:
                 proven = self._proven(tree)["marks"]
@@ -275,7 +280,8 @@ class Side:
                     if kind == "hardlinks":
                         inodes = freeze_lists.entries(os.path.join(folder, "inodes"))
                         names = freeze_lists.entries(path, offset)
-                        paths.add("links_that_stay", freeze_lists.names_that_stay(tree["path"], names, inodes))
+                        stay = freeze_lists.names_that_stay(tree["path"], names, inodes, self._still_time)
+                        paths.add("links_that_stay", stay)
                 paths.add("doubtful", freeze_lists.entries(self._doubt_path(tree)))
                 self._look_for_changes(tree, paths, window)
             paths.add("open", [os.fsencode(entry["path"]) for entry in open_files if entry["tree"] == tree["name"]])

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 
 import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, delta, exit_codes, output
@@ -128,6 +129,34 @@ def test_other_names_of_a_listed_hard_link_come_along(trees, tmp_path):
     result = delta.run_delta(str(src), str(dest), make_list(tmp_path, b"a/b/keep2"))
     assert result.links_added == 2
     assert (dest / "keep").read_text().endswith("one name")
+
+
+def test_the_look_for_other_names_ends_with_the_time_of_the_delta(trees, tmp_path, monkeypatch):
+    src, dest = trees
+    os.link(str(src / "keep"), str(src / "a/b/keep2"))
+    read, folders = os.scandir, []
+
+    def slowly(path):
+        if isinstance(path, bytes):  # the walk's, not that of a folder for lists
+            folders.append(path)
+            time.sleep(0.3)
+        return read(path)
+
+    monkeypatch.setattr(os, "scandir", slowly)
+    with pytest.raises(binary.RsyncError, match="not done after 0.5 s"):
+        delta.run_delta(str(src), str(dest), make_list(tmp_path, b"a/b/keep2"), timeout=0.5)
+    assert len(folders) <= 2 and not (dest / "a/b/keep2").exists()
+
+
+def test_what_the_walks_took_is_not_given_to_rsync_again(trees, tmp_path, monkeypatch):
+    src, dest = trees
+    given, run = [], delta.command.run
+    lstat = delta._Tree.lstat
+    monkeypatch.setattr(delta.command, "run", lambda argv, timeout, **more: given.append(timeout) or
+                        run(argv, timeout=timeout, **more))
+    monkeypatch.setattr(delta._Tree, "lstat", lambda tree, path: time.sleep(0.2) or lstat(tree, path))
+    delta.run_delta(str(src), str(dest), make_list(tmp_path, b"keep"), timeout=60)
+    assert 0 < given[-1] < 59.9
 
 
 def test_nothing_is_deleted_when_the_source_lost_its_sentinel(trees, tmp_path):

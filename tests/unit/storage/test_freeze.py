@@ -117,6 +117,48 @@ def test_a_tree_that_takes_long_to_look_through_is_not_looked_through_in_the_win
     assert "changed" not in silent.run("frozen")["lists"]["data"]
 
 
+def test_a_look_at_the_files_that_takes_longer_than_the_budget_undoes_the_freeze(silent, monkeypatch):
+    silent.run("staged")
+    for number in range(12):
+        silent.put("many/%d" % number)
+    looked, look = [], freeze_lists._changed
+
+    def slowly(entry):
+        looked.append(entry.name)
+        time.sleep(1)
+        return look(entry)
+
+    monkeypatch.setattr(freeze_lists, "_changed", slowly)
+    monkeypatch.setattr(freeze_lists, "OFTEN", 1)
+    with pytest.raises(FreezeError, match="budget of 4 s is used up. Everything was put back"):
+        silent.run("frozen", budget=4)
+    assert 0 < len(looked) < 8
+    assert silent.open_again() == OPEN_AGAIN
+
+
+@pytest.mark.parametrize("walk", [
+    lambda root, clock: freeze_lists.changed_since(root, 0, clock),
+    lambda root, clock: freeze_lists.names_that_stay(root, [b"gone"], [b"1"], clock),
+    lambda root, clock: freeze_lists.names_that_stay(root, [b"0/file"] * 5000, [b"1"], clock),
+    lambda root, clock: freeze_lists.PathList(root, clock).add("touched", [b"0/***"]),
+    lambda root, clock: freeze_lists.PathList(root, clock).add("touched", [b"0/file"] * 5000),
+])
+def test_no_walk_goes_on_when_the_time_is_over(tmp_path, monkeypatch, walk):
+    monkeypatch.setattr(freeze_lists, "OFTEN", 2)
+    for number in range(3):
+        (tmp_path / "0" / str(number)).mkdir(parents=True)
+    (tmp_path / "0" / "file").write_text("x")
+    calls = []
+
+    def clock():
+        calls.append(1)
+        if len(calls) == 2:
+            raise FreezeError("the time is over")
+
+    with pytest.raises(FreezeError, match="the time is over"):
+        list(walk(str(tmp_path), clock) or [])
+
+
 def test_only_files_that_were_changed_since_a_moment_are_found(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "older").write_text("x")
