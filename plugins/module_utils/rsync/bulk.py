@@ -540,7 +540,8 @@ class Engine:
             self._well()
             self._finish(worker.partition)
         elif outcome.verdict.action == exit_codes.REQUEUE and worker.attempt >= _TRIES_OF_A_LIST:
-            told = [complaint for complaint in outcome.complaints if complaint.path is not None]
+            told = [complaint for complaint in outcome.complaints
+                    if complaint.path is not None and (self.spec["frozen"] or not complaint.vanished)]
             for complaint in told or outcome.complaints:
                 self._fail(complaint.path, complaint.reason)
             if not outcome.complaints:

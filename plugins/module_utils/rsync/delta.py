@@ -210,17 +210,20 @@ class DeltaResult:
         self.rc = 0
 
     def add(self, result, src):
-        """Take in one run's output. result: command.Result."""
+        """Take in one run's output. result: command.Result. Returns the exit status to judge by."""
         numbers = output.parse_stats(result.stdout)
         self.files += numbers.get("Number of regular files transferred", 0)
         self.bytes += numbers.get("Total transferred file size", 0)
         self.created += numbers.get("Number of created files", 0)
         self.deleted += numbers.get("Number of deleted files", 0)
         self.changes += output.parse_changes(result.stdout)
-        for complaint in output.parse_complaints(result.stderr, src):
+        complaints = output.parse_complaints(result.stderr, src)
+        for complaint in complaints:
             entry = {"path": complaint.path, "reason": complaint.reason}
             (self.vanished if complaint.vanished else self.failed).append(entry)
-        self.rc = self.rc or result.rc
+        status = output.status_of(result.rc, complaints)
+        self.rc = self.rc or status
+        return status
 
     @property
     def changed(self):
@@ -346,8 +349,7 @@ def _run_all(run, prepared, extra, result, frozen):
         runs.append(lambda: run.root(extra))
     for start in runs:
         done = start()
-        result.add(done, run.src)
-        verdict = exit_codes.judge(done.rc, done.stderr, frozen)
+        verdict = exit_codes.judge(result.add(done, run.src), done.stderr, frozen)
         if not verdict.fine:
             raise RsyncError("Failed to copy %d listed paths of %s to %s: %s %s"
                              % (prepared.count, run.src, run.dest, verdict.sentence(), _first(result)), result, verdict)

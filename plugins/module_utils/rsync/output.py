@@ -15,6 +15,10 @@ _STATISTIC = re.compile(r"^(Number of files|Number of created files|Number of de
                         r"|Literal data|Total bytes sent): ([0-9,]+)")
 _REGULAR = re.compile(r"^Number of files: [0-9,]+ \(reg: ([0-9,]+)")
 _QUOTED = re.compile(r'"(.*)"')
+# A folder on the way became a file, or a link, after the list was made: what was in it is gone. Only what the sending
+# side says counts; the same words of the receiving one are about the target. Releases before 3.2 name no side.
+_GONE = re.compile(r'^rsync: (?:\[sender\] )?(?:link_stat|readlink_stat|send_files failed to open)[ (]?"'
+                   r".*[Nn]ot a directory \(20\)$")
 _SUMMARY = re.compile(r"^rsync (error|warning): .*\(code \d+\) at ")
 
 
@@ -75,7 +79,8 @@ def parse_stats(stdout):
 
 
 class Complaint:
-    """One line that rsync said about a path. path: str or None; reason: str; vanished: bool."""
+    """One line that rsync said about a path. path: str or None; reason: str; vanished: whether the source has no such
+    path any more."""
 
     def __init__(self, path, reason, vanished):
         self.path = path
@@ -97,5 +102,15 @@ def parse_complaints(stderr, root):
             continue
         match = _QUOTED.search(line)
         path = _relative(unescape(match.group(1)), root) if match else None
-        complaints.append(Complaint(path, line.strip(), line.startswith("file has vanished")))
+        gone = line.startswith("file has vanished") or _GONE.match(line.strip()) is not None
+        complaints.append(Complaint(path, line.strip(), gone))
     return complaints
+
+
+def status_of(rc, complaints):
+    """The exit status to judge by.
+
+    rsync ends with 23, and not with 24, when a folder on the way to what vanished became a file. complaints: list of
+    Complaint, all that it said.
+    """
+    return 24 if rc == 23 and complaints and all(complaint.vanished for complaint in complaints) else rc

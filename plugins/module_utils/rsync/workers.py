@@ -179,11 +179,13 @@ class Worker:
 
     def outcome(self, src, frozen):
         """Read what it said, and forget it. Returns Outcome."""
+        whole = os.path.getsize(self.words + ".err") <= _MOST_OUTPUT
         out, err = self._read(".out"), self._read(".err")
         changes = out.count("\n" + output.MARK) + out.startswith(output.MARK)
+        complaints = output.parse_complaints(err, src)
         status = self.process.returncode if self.stood is None else _TIMED_OUT
-        return Outcome(exit_codes.judge(status, err, frozen), output.parse_stats(out),
-                       output.parse_complaints(err, src), changes)
+        status = output.status_of(status, complaints) if whole else status
+        return Outcome(exit_codes.judge(status, err, frozen), output.parse_stats(out), complaints, changes)
 
     def write_changed(self, path):
         """Write the itemized paths as a NUL list. Returns how many. Read line by line: there may be millions."""

@@ -10,6 +10,7 @@ import re
 
 from ..host.command import CommandError, run
 from ..rsync import binary
+from ..rsync.output import parse_complaints, status_of
 from .errors import TreeError
 
 _URL = re.compile(r"\Arsync://([^/@\s]+@)?(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(:\d+)?/[^/\s]+(/.*)?\Z")
@@ -27,7 +28,7 @@ _ATTRIBUTES = {
     "x": "xattr",
 }
 _TYPES = {b"f": b"f", b"d": b"d", b"L": b"l"}
-_VANISHED = 24
+_PARTIAL, _VANISHED = 23, 24
 # Seconds for a connection, and for silence: rsync is silent while it reads a large file for --checksum.
 _CONNECT_TIMEOUT, _SILENCE = 15, 600
 
@@ -102,9 +103,20 @@ class Daemon:
         try:
             return run(["rsync"] + argv, timeout=self._timeout, ok=ok)
         except CommandError as error:
-            raise TreeError(
-                "%s cannot be asked: %s. rsyncd_info tells what is wrong with a daemon" % (self._url, _cause(error))
-            ) from error
+            raise TreeError(self._refusal(error)) from error
+
+    def _refusal(self, error):
+        return "%s cannot be asked: %s. rsyncd_info tells what is wrong with a daemon" % (self._url, _cause(error))
+
+    def _ask(self, argv, root):
+        """Ask about a list of paths, of which some may be gone on the sending side. root: str, the path of its tree.
+
+        Returns what was answered, bytes. Raises TreeError.
+        """
+        answer = self._run(argv, ok=(0, _PARTIAL, _VANISHED))
+        if status_of(answer.rc, parse_complaints(answer.stderr, root)) == _PARTIAL:
+            raise TreeError(self._refusal(CommandError(answer.cause(), answer)))
+        return answer.stdout.encode("utf-8", "surrogateescape")
 
     @property
     def exact_times(self):
@@ -140,24 +152,24 @@ class Daemon:
         instead of the second, where rsync can. Content is compared. Returns dict as itemized() does, of what
         differs only.
         """
-        answer = self._run(
+        answer = self._ask(
             self._asked
             + ["--checksum", "--ignore-missing-args", "--force"]  # or it fails where a folder has to make way
             + (["--modify-window=-1"] if exact_times and self.exact_times else [])
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", os.path.join(root, ""), self._url],
-            ok=(0, _VANISHED),
+            root,
         )
         wanted = set(paths)
-        found = itemized(answer.stdout.encode("utf-8", "surrogateescape"))
+        found = itemized(answer)
         return {path: item for path, item in found.items() if path in wanted and item[1]}
 
     def existing(self, paths):
         """Those of the paths (list of bytes) that exist there, as set."""
-        answer = self._run(
+        answer = self._ask(
             ["-nlptgoD", "--numeric-ids", "-8", "--from0", "--ignore-missing-args", "--out-format=%i %n"]
             + self._options
             + ["--files-from=%s" % self._listed(paths), "--", self._url, self._empty()],
-            ok=(0, _VANISHED),
+            "/",
         )
-        return set(itemized(answer.stdout.encode("utf-8", "surrogateescape"))).intersection(paths)
+        return set(itemized(answer)).intersection(paths)

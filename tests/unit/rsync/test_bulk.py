@@ -678,6 +678,33 @@ def test_files_that_vanish_meanwhile_do_no_harm(copy, src, dest, monkeypatch):
     assert copy.run()["state"] == "done"
 
 
+def by_a_file(folder):
+    """A file in the place of a folder and of all that is in it."""
+    shutil.rmtree(str(folder))
+    folder.write_text("a file now")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_folder_that_becomes_a_file_meanwhile_is_a_failure_only_when_frozen(copy, src, dest, monkeypatch, frozen):
+    finish = partitions.Store.finish
+
+    def replace(store):
+        finish(store)
+        if (src / "d0/e1").is_dir():
+            by_a_file(src / "d0/e1")
+
+    monkeypatch.setattr(partitions.Store, "finish", replace)
+    monkeypatch.setattr(bulk, "_HEAD_START", 60)
+    if frozen:
+        with pytest.raises(binary.RsyncError, match="Not a directory"):
+            copy.run(frozen=True)
+        return
+    answer = copy.run()
+    assert answer["state"] == "done" and answer["vanished"] > 0 and not answer["failures"]
+    copy.run()
+    assert manifest(src) == manifest(dest)
+
+
 # --- options ---
 
 

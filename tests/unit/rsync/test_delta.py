@@ -271,6 +271,53 @@ def test_a_vanished_file_is_a_failure_only_when_frozen(frozen):
     assert verdict.fine is not frozen
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_folder_that_becomes_a_file_after_the_list_was_made_is_a_failure_only_when_frozen(
+    trees, tmp_path, monkeypatch, frozen
+):
+    src, dest = trees
+    (src / "top").write_text("changed")
+    shutil.rmtree(str(src / "gone"))
+    prepare = delta.prepare
+
+    def and_then(*given, **named):
+        made = prepare(*given, **named)
+        shutil.rmtree(str(src / "a/b"))
+        (src / "a/b").write_text("a file now")
+        return made
+
+    monkeypatch.setattr(delta, "prepare", and_then)
+    listed = make_list(tmp_path, b"a/b/c/f", b"gone", b"top")
+    if frozen:
+        with pytest.raises(binary.RsyncError, match="vanished although the source is frozen"):
+            delta.run_delta(str(src), str(dest), listed, frozen=True)
+        return
+    result = delta.run_delta(str(src), str(dest), listed)
+    assert [entry["path"] for entry in result.vanished] == ["a/b/c/f"] and not result.failed
+    assert (dest / "top").read_text() == "changed" and not (dest / "gone").exists()
+
+
+@pytest.mark.parametrize(("line", "vanished"), [
+    ('rsync: [sender] link_stat "/src/a/f" failed: Not a directory (20)', True),
+    ('rsync: link_stat "/src/a/f" failed: Not a directory (20)', True),
+    ('rsync: [sender] link_stat "a/f" (in data) failed: Not a directory (20)', True),
+    ('rsync: [sender] readlink_stat("/src/a/f") failed: Not a directory (20)', True),
+    ('rsync: [sender] send_files failed to open "/src/a/f": Not a directory (20)', True),
+    ('file has vanished: "/src/a/f"', True),
+    ('rsync: [receiver] mkstemp "/dest/a/.f.Xy1" failed: Not a directory (20)', False),
+    ('rsync: [generator] recv_generator: mkdir "/dest/a/f" failed: Not a directory (20)', False),
+    ('rsync: [sender] link_stat "/src/a/f" failed: Permission denied (13)', False),
+    ('rsync: [sender] link_stat "/src/Not a directory (20)" failed: Input/output error (5)', False),
+])
+def test_only_what_went_from_the_source_is_no_failure(line, vanished):
+    end = "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1394)"
+    complaints = output.parse_complaints("%s\n%s [sender=3.5.0]\n" % (line, end), "/src")
+    assert [complaint.vanished for complaint in complaints] == [vanished]
+    assert output.status_of(23, complaints) == (24 if vanished else 23)
+    assert output.status_of(23, [*complaints, output.Complaint(None, "something else", False)]) == 23
+    assert output.status_of(23, []) == 23 and output.status_of(11, complaints) == 11
+
+
 def test_partial_transfer_is_never_fine():
     assert not exit_codes.judge(23).fine
     assert not exit_codes.judge(23, frozen=True).fine

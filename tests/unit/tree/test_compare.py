@@ -12,6 +12,7 @@ import time
 
 import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.tree import compare, manifest
+from ansible_collections.seamless.migration.plugins.module_utils.tree import daemon as daemon_of_tree
 from ansible_collections.seamless.migration.plugins.module_utils.tree.compare import Job, Rules
 from ansible_collections.seamless.migration.plugins.module_utils.tree.errors import TreeError
 from ansible_collections.seamless.migration.plugins.module_utils.tree.manifest import Manifest, Plan, make
@@ -321,6 +322,15 @@ def test_a_wrong_password_is_told(trees, daemon):
     plan = {"files_from": trees.list(b"one")}
     with pytest.raises(TreeError, match="auth failed"):
         job(trees, "touched", dest=daemon.url, password_file=daemon.password_file, plan=plan).run()
+
+
+def test_a_path_below_what_is_a_file_by_now_is_not_there_for_the_daemon(trees, daemon, tmp_path):
+    asked = daemon_of_tree.Daemon(daemon.url, daemon.password_file, str(tmp_path))
+    assert asked.existing([b"one", b"one/below", b"nowhere"]) == {b"one"}
+    assert asked.differing(trees.source, [b"one", b"one/below"]) == {}
+    os.symlink("loop", os.path.join(trees.dest, "loop"))
+    with pytest.raises(TreeError, match="Too many levels"):
+        asked.existing([b"one", b"loop/below"])
 
 
 def test_a_folder_with_content_in_the_place_of_a_file_or_link_is_a_difference(trees, daemon):
