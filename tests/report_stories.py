@@ -245,6 +245,7 @@ def look(complete=True, exists=True, **more):
         "free_inodes": 10**9,
         "used_inodes": 1,
         "inodes_limited": True,
+        "device": 2049,
         "counts": {"files": 6000, "directories": 5, "bytes": 12_000_000, "hard_linked": 0, "complete": complete},
     }
     host = {"rsync": "3.2.7", "lsyncd": "2.2.3", "python": "3.11.2", "kernel": "6.1"}

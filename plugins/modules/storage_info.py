@@ -105,6 +105,10 @@ trees:
       description: Where the file system that holds it is mounted.
       type: str
       returned: always
+    device:
+      description: Number of that file system; trees with the same number share its room.
+      type: int
+      returned: always
     fstype:
       description: Type of that file system.
       type: str

@@ -121,6 +121,7 @@ def _file_system(path, table):
     status = os.statvfs(path)
     return dict(
         mount=mount["path"],
+        device=os.stat(path).st_dev,
         fstype=mount["fstype"],
         options=mount["options"],
         read_only="ro" in mount["options"] and not _has_door(mount, table),

@@ -55,22 +55,69 @@ def target_trees(pairs):
     return gate("target_trees", problems, "Mount the file system of the new tree, writable")
 
 
-def _needed(facts, key, used):
-    """How much of something a tree takes: its count where it is complete, else what its whole file system uses."""
+def _device(facts):
+    """What tells file systems apart. A journal may have facts from before they told the device."""
+    return facts.get("device", facts["path"])
+
+
+def _by_file_system(pairs):
+    """The trees that come to lie together on one file system of the target: list of lists of pairs."""
+    together = {}
+    for pair in pairs:
+        together.setdefault(_device(pair[2]), []).append(pair)
+    return list(together.values())
+
+
+def _needed(group, count, used):
+    """How much of something the trees of a group take together.
+
+    count: function of the facts of a tree, None where it was not counted whole. used: name of the fact of how much the
+    whole file system of the source uses, which then stands for all of its trees.
+    """
+    by_device = {}
+    for _tree, source, _target in group:
+        by_device.setdefault(_device(source), []).append(source)
+    total = 0
+    for sources in by_device.values():
+        counts = [count(facts) for facts in sources]
+        total += sources[0][used] if None in counts else sum(counts)
+    return total
+
+
+def _bytes(facts):
     counts = facts.get("counts")
-    return counts[key] if counts and counts["complete"] else facts[used]
+    return counts["bytes"] if counts and counts["complete"] else None
+
+
+def _entries(facts):
+    counts = facts.get("counts")
+    return counts["files"] + counts["directories"] if counts and counts["complete"] else None
+
+
+def _already(group, count):
+    """What is on the target already, from an earlier copy."""
+    return sum(count(target) or 0 for _tree, _source, target in group)
+
+
+def _names(group):
+    return ", ".join(tree["name"] for tree, _source, _target in group)
+
+
+def _lacking(group, needed, already, free, what):
+    """What is to be told of the trees of a group when there is no room for them: a list of one sentence, or empty."""
+    if needed <= free + already:
+        return []
+    who = _names(group) + (" needs" if len(group) == 1 else " together need")
+    return ["%s %d %s, %d are free" % (who, needed - already, what, free)]
 
 
 def space(pairs, reserve_percent):
     problems, evidence = [], {}
-    for tree, source, target in pairs:
-        if not _comparable(tree, source, target):
-            continue
-        already = _already(target, "bytes")
-        needed = _needed(source, "bytes", "used_bytes") * (100 + reserve_percent) // 100
-        evidence[tree["name"]] = {"needed_bytes": needed, "free_bytes": target["free_bytes"], "there_bytes": already}
-        if needed > target["free_bytes"] + already:
-            problems.append("%s needs %d bytes, %d are free" % (tree["name"], needed - already, target["free_bytes"]))
+    for group in _by_file_system([pair for pair in pairs if _comparable(*pair)]):
+        free, already = group[0][2]["free_bytes"], _already(group, _bytes)
+        needed = _needed(group, _bytes, "used_bytes") * (100 + reserve_percent) // 100
+        evidence[_names(group)] = {"needed_bytes": needed, "free_bytes": free, "there_bytes": already}
+        problems += _lacking(group, needed, already, free, "bytes")
     return gate("space", problems, "Enlarge the target's file system, or exclude what need not move", evidence)
 
 
@@ -79,31 +126,14 @@ def _comparable(tree, source, target):
     return source["exists"] and (target["exists"] or not tree.get("require_mountpoint"))
 
 
-def _already(facts, key):
-    """What is on the target already, from an earlier copy."""
-    counts = facts.get("counts")
-    return counts[key] if counts and counts["complete"] else 0
-
-
-def _needed_inodes(facts):
-    counts = facts.get("counts")
-    if counts and counts["complete"]:
-        return counts["files"] + counts["directories"]
-    return facts["used_inodes"]
-
-
 def inodes(pairs):
     problems, evidence = [], {}
-    for tree, source, target in pairs:
-        if not (_comparable(tree, source, target) and target["inodes_limited"]):
-            continue
-        needed = _needed_inodes(source)
-        already = _already(target, "files") + _already(target, "directories")
-        evidence[tree["name"]] = {"needed": needed, "free": target["free_inodes"], "there": already}
-        if needed > target["free_inodes"] + already:
-            problems.append(
-                "%s needs %d inodes, %d are free" % (tree["name"], needed - already, target["free_inodes"])
-            )
+    limited = [pair for pair in pairs if _comparable(*pair) and pair[2]["inodes_limited"]]
+    for group in _by_file_system(limited):
+        free, already = group[0][2]["free_inodes"], _already(group, _entries)
+        needed = _needed(group, _entries, "used_inodes")
+        evidence[_names(group)] = {"needed": needed, "free": free, "there": already}
+        problems += _lacking(group, needed, already, free, "inodes")
     return gate("inodes", problems, "Make the target's file system with more inodes (mkfs -N)", evidence)
 
 

@@ -16,6 +16,7 @@ def test_of_a_missing_tree_the_file_system_is_told_on_which_it_would_be_made(tmp
         here[name] for name in ("mount", "fstype", "name_max")
     ]
     assert found["free_bytes"] > 0
+    assert found["device"] == here["device"] == os.stat(str(tmp_path)).st_dev
     assert "counts" not in found
     assert "empty" not in found
 

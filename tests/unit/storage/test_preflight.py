@@ -26,6 +26,7 @@ def side(path):
                 "exists": True,
                 "empty": False,
                 "mountpoint": False,
+                "device": 2049,
                 "read_only": False,
                 "free_bytes": 10 ** 9,
                 "used_bytes": 10 ** 6,
@@ -112,6 +113,44 @@ def test_the_room_of_a_file_system_that_is_still_to_be_mounted_is_not_guessed():
     trees = [dict(TREES[0], require_mountpoint=True)]
     problems = failed(lambda s, t: (missing(t, free_bytes=5), free(s, mountpoint=True)), trees=trees)
     assert list(problems) == ["target_trees"]
+
+
+def failed_with_two(source_devices=(1, 1), target_devices=(1, 1), **free):
+    """What the gates say of two equal trees, of 1000 bytes and 12 entries each, none of it on the target."""
+    def change(source, target):
+        target["trees"][0].update(free)
+        counted(target, files=0, directories=0, bytes=0)
+        for one_side, devices in ((source, source_devices), (target, target_devices)):
+            one_side["trees"].append(copy.deepcopy(one_side["trees"][0]))
+            for tree, device in zip(one_side["trees"], devices):
+                tree["device"] = device
+
+    return failed(change, [TREES[0], {"name": "more", "source": "/srv/more", "target": "/srv/more"}])
+
+
+@pytest.mark.parametrize(("name", "free", "words"), [
+    ("space", {"free_bytes": 1500}, "data, more together need 2100 bytes, 1500 are free"),
+    ("inodes", {"free_inodes": 20}, "data, more together need 24 inodes, 20 are free"),
+])
+def test_trees_that_come_to_lie_on_one_file_system_need_its_room_together(name, free, words):
+    assert failed_with_two(**free) == {name: [words]}
+    assert failed_with_two(target_devices=(1, 2), **free) == {}
+
+
+def test_a_file_system_of_the_source_that_could_not_be_counted_is_taken_once():
+    def change(source, target):
+        for one_side in (source, target):
+            one_side["trees"].append(copy.deepcopy(one_side["trees"][0]))
+        counted(source, complete=False)
+        for tree in target["trees"]:
+            tree.update(free_bytes=source["trees"][0]["used_bytes"] * 106 // 100)
+
+    trees = [TREES[0], {"name": "more", "source": "/srv/more", "target": "/srv/more"}]
+    assert failed(change, trees) == {}
+
+
+def test_facts_from_before_they_told_the_device_are_looked_at_tree_by_tree():
+    assert failed(lambda s, t: (s["trees"][0].pop("device"), t["trees"][0].pop("device"))) == {}
 
 
 def test_what_was_copied_before_counts_as_room():
