@@ -423,6 +423,7 @@ progress:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import native
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import bulk_task, fpart
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary import RsyncError
 
@@ -483,7 +484,7 @@ def main():
         ],
     )
     try:
-        outcome = bulk_task.Task(module.params, module.check_mode).perform()
+        outcome = bulk_task.Task(native(module.params), module.check_mode).perform()
     except RsyncError as error:
         module.fail_json(msg=bulk_task.shown(str(error)), **bulk_task.told(error))
     if not module._diff:

@@ -337,7 +337,7 @@ limits:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError, native
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd import plan
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.errors import LsyncdError
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.tables import dotted
@@ -413,7 +413,7 @@ def argument_spec():
 
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    params = module.params
+    params = native(module.params)
     try:
         change = plan.make(params, module.check_mode)
         result = {"path": change.path, "version": dotted(change.version), "validated_by": change.validated_by}

@@ -224,7 +224,7 @@ seconds:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError, native
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.config import refuse_control_characters
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.errors import LsyncdError
 from ansible_collections.seamless.migration.plugins.module_utils.lsyncd.info import Subject
@@ -262,7 +262,7 @@ def argument_spec():
 def judge(module):
     """The module's answer as a dict; `msg` is in it when the wait was in vain."""
     refuse_control_characters(module.params, "options")
-    subject = Subject(module.params)
+    subject = Subject(native(module.params))
     verdict = subject.wait() if module.params["wait"] and not module.check_mode else None
     result = subject.look()
     if verdict is None:

@@ -432,6 +432,7 @@ plan:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import native, printable
 from ansible_collections.seamless.migration.plugins.module_utils.host.validate import (
     OptionError,
     refuse_control_characters,
@@ -511,7 +512,7 @@ VERBS = {
 def finish(module, result):
     """Turn warnings and states into what Ansible shows."""
     for warning in result.pop("warnings", []):
-        module.warn(warning)
+        module.warn(printable(warning))
     lines = "".join(line + "\n" for line in result.get("plan", []))
     before, after = result.pop("before", ""), result.pop("after", "")
     result["diff"] = {"before": "state: %s\n" % before, "after": "state: %s\n%s" % (after, lines)}
@@ -523,7 +524,7 @@ def main():
     freeze = None
     try:
         refuse_control_characters(module.params)
-        freeze = Freeze(complete(module.params))
+        freeze = Freeze(complete(native(module.params)))
         result = freeze.would() if module.check_mode else getattr(freeze, wanted)()
     except OptionError as error:
         module.fail_json(msg=str(error))
@@ -531,9 +532,9 @@ def main():
         known = freeze.failed() if freeze else {}
         finish(module, known)
         what = (VERBS[wanted], module.params["migration"], str(error).rstrip("."))
-        module.fail_json(msg="Failed to %s %s: %s." % what, **known)
+        module.fail_json(msg=printable("Failed to %s %s: %s." % what), **printable(known))
     finish(module, result)
-    module.exit_json(**result)
+    module.exit_json(**printable(result))
 
 
 if __name__ == "__main__":

@@ -195,6 +195,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.seamless.migration.plugins.module_utils.host.command import CommandError
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import native, printable
 from ansible_collections.seamless.migration.plugins.module_utils.host.validate import (
     OptionError,
     refuse_control_characters,
@@ -232,7 +233,7 @@ def main():
         supports_check_mode=True,
     )
     try:
-        module.exit_json(changed=False, **gather(module.params))
+        module.exit_json(changed=False, **printable(gather(native(module.params))))
     except (OptionError, CommandError, OSError) as error:
         module.fail_json(msg="Failed to look at the storage host: %s." % error)
 

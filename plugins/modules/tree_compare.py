@@ -349,6 +349,7 @@ state:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import native, printable
 from ansible_collections.seamless.migration.plugins.module_utils.host.job import LEASE_S, LOOK_S, Job, begin_or_look
 from ansible_collections.seamless.migration.plugins.module_utils.tree import options
 from ansible_collections.seamless.migration.plugins.module_utils.tree.compare import IGNORABLE
@@ -429,15 +430,16 @@ def compare(params, tell=lambda progress: None):
 
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    params = module.params
+    params = module.params = native(module.params)
     try:
         options.check(params)
         options.plan(params)
         result = look(module) if module.check_mode else work(module)
     except TreeError as error:
         verb = {"compared": "compare", "manifest": "make the manifest of", "absent": "remove the manifest of"}
-        module.fail_json(msg="Failed to %s the tree %s: %s" % (verb[params["state"]], params["path"], error))
-    module.exit_json(changed=False, **result)
+        what = (verb[params["state"]], params["path"], error)
+        module.fail_json(msg=printable("Failed to %s the tree %s: %s" % what))
+    module.exit_json(changed=False, **printable(result))
 
 
 if __name__ == "__main__":

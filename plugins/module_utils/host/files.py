@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import sys
 import tempfile
 import time
 
@@ -31,6 +32,23 @@ def text(data):
 def data(string):
     """str -> bytes, the inverse of text()."""
     return string.encode("utf-8", "surrogateescape")
+
+
+def native(value, encoding=None):
+    """A value of options or of a record, its text (also within lists and dicts) as it names files to this Python.
+
+    That is text as it is, but for Python 3.6 in the C locale, to which names are ASCII: what is more comes as surrogate
+    escapes of its UTF-8, which os.fsencode() and data() turn into the right bytes. encoding: of file names, for tests.
+    """
+    if (encoding or sys.getfilesystemencoding()).lower() in ("utf-8", "utf8"):
+        return value
+    if isinstance(value, str):
+        return data(value).decode("ascii", "surrogateescape")
+    if isinstance(value, dict):
+        return {key: native(item, encoding) for key, item in value.items()}
+    if isinstance(value, list):
+        return [native(item, encoding) for item in value]
+    return value
 
 
 def printable(value):

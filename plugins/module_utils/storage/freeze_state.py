@@ -12,7 +12,14 @@ import json
 import os
 import time
 
-from ansible_collections.seamless.migration.plugins.module_utils.host.files import FileError, data, read, text, write
+from ansible_collections.seamless.migration.plugins.module_utils.host.files import (
+    FileError,
+    data,
+    native,
+    read,
+    text,
+    write,
+)
 
 FORMAT = 1
 LIVE = ("freezing", "drained", "thawing")
@@ -130,7 +137,7 @@ def load(paths):
     if content is None:
         return empty(paths.migration)
     try:
-        state = json.loads(text(content))
+        state = native(json.loads(text(content)))
     except ValueError as error:
         raise FreezeError(
             "%s is damaged (%s). Look at the mounts and writers of this host by hand" % (paths.state, error)

@@ -53,6 +53,9 @@ DEFAULTS = {
 }
 
 
+PATHS = ("state_dir", "sentinel", "bwlimit_file", "password_file", "rsync")
+
+
 class Refused(Exception):
     """rsync must not run now. status: what lsyncd is told."""
 
@@ -72,14 +75,21 @@ def read_bytes(path, missing=b""):
         return missing
 
 
+def raw(text):
+    """Text of the settings as bytes. os.fsencode() is no help here: to Python 3.6 in the C locale it is ASCII."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def load_settings(link):
     """Settings of the sync from LINK.json. Raises Refused when they cannot be used."""
     path = link + ".json"
     try:
         settings = dict(DEFAULTS)
         settings.update(json.loads(read_bytes(path, None).decode("utf-8")))
-        settings["source"] = os.fsencode(settings["source"].rstrip("/") or "/")
-        settings["state_dir"] = os.fsencode(settings["state_dir"])
+        settings["source"] = raw(settings["source"].rstrip("/") or "/")
+        for name in PATHS:
+            settings[name] = raw(settings[name]) if settings[name] else None
+        settings["exclude"] = [raw(pattern) for pattern in settings["exclude"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Refused("guard settings %s are missing or cannot be used: %s" % (path, error)) from error
     return settings
@@ -94,11 +104,13 @@ def check_sentinel(settings):
         status = os.lstat(path)
         found = read_bytes(path, None) if stat.S_ISREG(status.st_mode) else None
     except OSError as error:
-        raise Refused("sentinel %s cannot be read: %s. Is the source mounted?" % (path, error.strerror)) from error
+        what = (os.fsdecode(path), error.strerror)
+        raise Refused("sentinel %s cannot be read: %s. Is the source mounted?" % what) from error
     if found is None:
-        raise Refused("sentinel %s is missing or no plain file. Is the source mounted?" % path)
-    if wanted is not None and found.rstrip(b"\n") != wanted.encode("utf-8").rstrip(b"\n"):
-        raise Refused("sentinel %s has other content than this migration wrote. Is another disk mounted there?" % path)
+        raise Refused("sentinel %s is missing or no plain file. Is the source mounted?" % os.fsdecode(path))
+    if wanted is not None and found.rstrip(b"\n") != raw(wanted).rstrip(b"\n"):
+        what = os.fsdecode(path)
+        raise Refused("sentinel %s has other content than this migration wrote. Is another disk mounted there?" % what)
 
 
 def bwlimit(settings):
@@ -106,7 +118,7 @@ def bwlimit(settings):
     path = settings["bwlimit_file"]
     text = read_bytes(path).strip() if path else b""
     if text and not text.isdigit():
-        sys.stderr.write("rsync-guard: %s is no number of KiB/s, no limit used\n" % path)
+        sys.stderr.write("rsync-guard: %s is no number of KiB/s, no limit used\n" % os.fsdecode(path))
         return 0
     return int(text or 0)
 
@@ -328,7 +340,8 @@ def failed_paths(stderr, source, target):
 
 
 def find_rsync(settings):
-    for path in [settings["rsync"]] if settings["rsync"] else ["/usr/bin/rsync", "/usr/local/bin/rsync", "/bin/rsync"]:
+    usual = [b"/usr/bin/rsync", b"/usr/local/bin/rsync", b"/bin/rsync"]
+    for path in [settings["rsync"]] if settings["rsync"] else usual:
         if os.access(path, os.X_OK):
             return path
     raise Refused("rsync is not installed in the places where the guard looks. Install it, or set its path")
@@ -337,7 +350,7 @@ def find_rsync(settings):
 def compares_exactly(rsync):
     """Whether this rsync can compare times to the nanosecond; an older one would carry everything for ever."""
     readable, writable = os.pipe()
-    pid = spawn([os.fsencode(rsync), b"--version"], (None, writable, None))
+    pid = spawn([rsync, b"--version"], (None, writable, None))
     os.close(writable)
     with os.fdopen(readable, "rb") as stream:
         found = re.search(rb"version (\d+)\.(\d+)\.(\d+)", stream.read())
@@ -501,8 +514,8 @@ class Guard:
         if limit:
             ours.append(b"--bwlimit=%d" % limit)
         if self.settings["password_file"] and not any(word.startswith(b"--password-file") for word in given):
-            ours.append(b"--password-file=" + os.fsencode(self.settings["password_file"]))
-        return [os.fsencode(find_rsync(self.settings))] + given + ours + self.arguments[-2:]
+            ours.append(b"--password-file=" + self.settings["password_file"])
+        return [find_rsync(self.settings)] + given + ours + self.arguments[-2:]
 
     def target_root(self):
         """The target as a folder of this machine, or None."""
@@ -617,7 +630,7 @@ class Guard:
             return
         self.state.count(b"retried", int(time.time()))
         stdin = b"\0".join(retry_patterns(paths))
-        excludes = [b"--exclude=" + os.fsencode(pattern) for pattern in self.settings["exclude"]]
+        excludes = [b"--exclude=" + pattern for pattern in self.settings["exclude"]]
         run = self.carry(stdin, excludes)
         if run.rc in (OK, VANISHED):
             self.state.change_dirty(paths, ())
