@@ -391,9 +391,8 @@ def argument_spec():
     }
 
 
-def look(module):
+def look(module, params):
     """What would be done, in check mode. Returns the result."""
-    params = module.params
     result = {"equal": None} if params["state"] == "compared" else {}
     if params.get("manifest"):
         result["manifest"] = options.in_root(params["path"], params["manifest"], "manifest")
@@ -404,9 +403,8 @@ def look(module):
     return result
 
 
-def work(module):
+def work(params):
     """Do it. Returns the result."""
-    params = module.params
     if params["state"] == "absent":
         path = options.in_root(params["path"], params["manifest"], "manifest")
         remove(path)
@@ -430,11 +428,11 @@ def compare(params, tell=lambda progress: None):
 
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    params = module.params = native(module.params)
+    params = native(module.params)
     try:
         options.check(params)
         options.plan(params)
-        result = look(module) if module.check_mode else work(module)
+        result = look(module, params) if module.check_mode else work(params)
     except TreeError as error:
         verb = {"compared": "compare", "manifest": "make the manifest of", "absent": "remove the manifest of"}
         what = (verb[params["state"]], params["path"], error)
