@@ -27,7 +27,7 @@ description:
     namespaces of services and containers are visited too.
 requirements:
   - rsync 3.1 or newer
-  - systemd, where O(writers) are given
+  - systemd, which closes or opens this host again after a boot, also where no O(writers) are given
   - the capability CAP_SYS_ADMIN
 extends_documentation_fragment:
   - seamless.migration.attributes

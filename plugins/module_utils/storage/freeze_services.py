@@ -34,7 +34,10 @@ def systemctl(words, timeout, ok=(0,)):
     """Run systemctl with words. Returns command.Result. Raises FreezeError naming the cause."""
     program = command.which("systemctl")
     if program is None:
-        raise FreezeError("systemctl is not on this host. Writers can only be blocked where systemd runs them")
+        raise FreezeError(
+            "systemctl is not on this host. A freeze needs systemd, to block the writers and to be kept or undone "
+            "after a boot"
+        )
     try:
         return command.run([program] + list(words), timeout=timeout, ok=ok)
     except command.CommandError as error:

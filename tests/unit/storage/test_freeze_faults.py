@@ -3,10 +3,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 
 import pytest
+from ansible_collections.seamless.migration.plugins.module_utils.host import command
 from ansible_collections.seamless.migration.plugins.module_utils.host.validate import OptionError
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_drain,
@@ -263,6 +265,13 @@ def test_a_difference_after_a_full_pass_undoes_the_freeze(host, monkeypatch):
     with pytest.raises(FreezeError, match="paths differ after the last copy"):
         host.run("frozen", tree={"live_sync": {"method": "none"}})
     assert host.writable() and host.active("upload.service")
+
+
+def test_a_host_without_systemd_is_told_where_there_are_no_writers_either(host, monkeypatch):
+    os.unlink(os.path.join(host.bin, "systemctl"))
+    monkeypatch.setattr(command, "which", lambda name: None if name == "systemctl" else shutil.which(name))
+    with pytest.raises(FreezeError, match="A freeze needs systemd"):
+        host.run("staged", writers=[], tree={"live_sync": {"method": "none"}})
 
 
 def test_a_held_side_has_no_writers_but_takes_the_copy(host):
