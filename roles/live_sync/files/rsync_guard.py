@@ -117,8 +117,8 @@ def check_sentinel(settings):
 def mounts_below(source):
     """Where file systems are mounted below source (bytes), as paths within it: set of bytes.
 
-    Those that autofs mounts, and snapshots of ZFS, are left out: they come and go. proc_pid_mountinfo(5): parent, mount point with octal
-    escapes, and after a dash the type.
+    Those that autofs mounts, and snapshots of ZFS, are left out: they come and go. Of proc_pid_mountinfo(5) it takes
+    number, parent, mount point with octal escapes, and the type after a dash.
     """
     lines = [line.split(b" ") for line in read_bytes("/proc/self/mountinfo").splitlines()]
     automatic = {words[0] for words in lines if words[words.index(b"-") + 1] == b"autofs"}
