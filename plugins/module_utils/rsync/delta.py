@@ -307,7 +307,7 @@ def run_delta(src, dest, paths_file, options=None, *, frozen=False, sentinel=".s
     something that is gone, or that is no directory any more, stands for that. `/.seamless-*` is left out.
 
     Returns DeltaResult. Raises RsyncError (its `result` a DeltaResult, its `verdict` exit_codes.Verdict) for everything
-    that is not a success: 23 always, 24 when frozen.
+    that is not a success: 24 only when frozen, 23 unless all that rsync says is what has vanished (output.status_of).
     """
     options = options or Options()
     rsync = binary.find(rsync_path)
