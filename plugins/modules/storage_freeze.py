@@ -431,6 +431,8 @@ plan:
   elements: str
 """
 
+import copy
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import native, printable
 from ansible_collections.seamless.migration.plugins.module_utils.host.validate import (
@@ -519,7 +521,8 @@ def finish(module, result):
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    # A copy, because Ansible fills the defaults of nested options in where they stand.
+    module = AnsibleModule(argument_spec=copy.deepcopy(ARGUMENTS), supports_check_mode=True)
     wanted = module.params["state"]
     freeze = None
     try:
