@@ -5,7 +5,6 @@ import json
 import os
 
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read
-from ansible_collections.seamless.migration.plugins.module_utils.storage import freeze_mounts
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
 
 _BLOCK = 1 << 20
@@ -69,14 +68,10 @@ def guard_lists(folder, touched_since, marks):
     return found
 
 
-def check_guard(folder, root):
-    """Refuse when the guard's lists cannot tell what is missing on the other side. root: of the tree.
-
-    Raises FreezeError.
-    """
+def check_guard(folder):
+    """Refuse when the guard's lists cannot tell what is missing on the other side. Raises FreezeError."""
     if not folder:
         return
-    _check_mounts(folder, os.path.realpath(os.fsencode(root)))
     if os.path.exists(os.path.join(folder, "halted")):
         raise FreezeError("the guard in %s has halted at its limit of deletions. Settle that first" % folder)
     if os.path.exists(os.path.join(folder, "touched.overflow")):
@@ -87,18 +82,6 @@ def check_guard(folder, root):
         raise FreezeError(
             "the guard in %s knows of a failure but not of its paths. Wait for a full run of live sync, or compare"
             % folder
-        )
-
-
-def _check_mounts(folder, root):
-    """What a file system below the tree held would look deleted when it is not mounted any more."""
-    path = os.path.join(folder, "mounts")
-    mounted = {entry.point for entry in freeze_mounts.mounts_of()}
-    gone = sorted({os.path.join(root, name) for name in entries(path) if name} - mounted)
-    if gone:
-        raise FreezeError(
-            "nothing is mounted at %s any more: what was there would look deleted. Mount it again; if it is gone for "
-            "good, remove %s" % (os.fsdecode(gone[0]), path)
         )
 
 

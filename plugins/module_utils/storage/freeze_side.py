@@ -168,7 +168,7 @@ class Side:
         for tree in followed:
             sync = tree["live_sync"]
             bad = lost_events(sync.get("log_file"), self._log_mark(sync))
-            freeze_lists.check_guard(sync.get("guard_state_dir"), tree["path"])
+            freeze_lists.check_guard(sync.get("guard_state_dir"))
             if bad:
                 raise FreezeError(
                     "%s says %r. Wait until lsyncd_info says converged, stage again, then run again"

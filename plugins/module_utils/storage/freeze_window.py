@@ -273,7 +273,7 @@ class Window(Staging):
 
     def _delta(self):
         for tree in self._listed():
-            freeze_lists.check_guard(tree["live_sync"].get("guard_state_dir"), tree["path"])
+            freeze_lists.check_guard(tree["live_sync"].get("guard_state_dir"))
         counts = self._write_lists(self.state["open_files"])
         total = sum(counts.values())
         if self.p["max_delta"] and total > self.p["max_delta"]:

@@ -33,7 +33,6 @@ EXACT_TIMES, EXACT_SINCE = b"--modify-window=-1", (3, 1, 3)
 # How an rsync ends that was given an option that the other side does not know.
 NOT_UNDERSTOOD = (1, 2, 4, 10, 12)
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")
 SHORT = re.compile(rb"-[A-Za-z]+\Z")
 FULL_STALL = 45  # a full run may be idle so many times longer: while the other side looks through a tree that is there
 WHOLE_TREE = b"./"  # in `dirty`: it is not known which path failed
@@ -112,24 +111,6 @@ def check_sentinel(settings):
     if wanted is not None and found.rstrip(b"\n") != raw(wanted).rstrip(b"\n"):
         what = os.fsdecode(path)
         raise Refused("sentinel %s has other content than this migration wrote. Is another disk mounted there?" % what)
-
-
-def mounts_below(source):
-    """Where file systems are mounted below source (bytes), as paths within it: set of bytes.
-
-    Those that autofs mounts, and snapshots of ZFS, are left out: they come and go. Of proc_pid_mountinfo(5) it takes
-    number, parent, mount point with octal escapes, and the type after a dash.
-    """
-    lines = [line.split(b" ") for line in read_bytes("/proc/self/mountinfo").splitlines()]
-    automatic = {words[0] for words in lines if words[words.index(b"-") + 1] == b"autofs"}
-    top = source.rstrip(b"/") + b"/"
-    found = set()
-    for words in lines:
-        point = MOUNT_ESCAPE.sub(lambda match: bytes([int(match.group(1), 8)]), words[4])
-        passing = b"/.zfs/" in point or automatic & {words[0], words[1]}
-        if point.startswith(top) and top != b"/" and not passing:
-            found.add(point[len(top):])
-    return found
 
 
 def bwlimit(settings):
@@ -513,23 +494,7 @@ class Guard:
                 "raise max_delete, remove %s and start again" % os.fsdecode(halted),
                 CAPPED,
             )
-        self.check_source()
-
-    def check_source(self):
-        """The source is there as a whole: the sentinel, and every file system that was ever seen mounted below it.
-
-        What one of those held would look deleted when it is gone. Raises Refused.
-        """
         check_sentinel(self.settings)
-        known, now = self.state.paths(b"mounts"), mounts_below(self.source)
-        gone = sorted(known - now)
-        if gone:
-            what = (os.fsdecode(os.path.join(self.source, gone[0])), os.fsdecode(self.state.path(b"mounts")))
-            raise Refused(
-                "nothing is mounted at %s any more: what was there would look deleted. Mount it again; if it is gone "
-                "for good, remove %s" % what
-            )
-        self.state.add_paths(b"mounts", sorted(now - known))
 
     def command(self, first=(), links=True):
         """rsync's arguments as lsyncd gave them, without those that are dangerous, with ours; `first` before all.
@@ -574,7 +539,7 @@ class Guard:
     def look_again(self):
         """A source that was unmounted while rsync read it makes nothing of the run certain."""
         try:
-            self.check_source()
+            check_sentinel(self.settings)
         except Refused:
             self.state.change_dirty((), [WHOLE_TREE])
             raise
