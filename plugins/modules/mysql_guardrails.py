@@ -91,6 +91,32 @@ options:
         type: str
         choices: [auto, mysql, rds]
         default: auto
+  source_channel:
+    description:
+      - The channel on the source that the migration uses for the way back. One of that name which follows a server other
+        than the target fails the gate C(foreign_channels).
+    type: dict
+    default: {}
+    suboptions: &channel
+      name:
+        description: Name of the channel. Empty for the default one.
+        type: str
+        default: ""
+      source_host:
+        description:
+          - Name or address of the other server as this one reaches it. A channel to there counts as the migration's, also
+            when the server there was made anew.
+        type: str
+      source_port:
+        description: Its port.
+        type: int
+        default: 3306
+  target_channel:
+    description:
+      - The same on the target, for the way from the source.
+    type: dict
+    default: {}
+    suboptions: *channel
   retention_hours:
     description:
       - For how many hours each server should keep its binary log.
@@ -171,7 +197,8 @@ gates:
 servers:
   description:
     - By V(source) and V(target), what they are. C(tables) and C(bytes) are those of the schemas that move.
-    - C(channels) of each, with C(name), C(running), C(delay), C(source_host) and C(source_uuid).
+    - C(channels) of each, with C(name), C(running), C(delay), C(source_host), C(source_port), C(source_user) and
+      C(source_uuid).
   returned: success
   type: dict
   sample:
@@ -202,6 +229,15 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.server im
 def argument_spec():
     """The options of the module."""
     names = {"type": "list", "elements": "str", "default": []}
+    channel = {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "name": {"type": "str", "default": ""},
+            "source_host": {"type": "str"},
+            "source_port": {"type": "int", "default": 3306},
+        },
+    }
     return {
         "source": {"type": "dict", "required": True, "options": endpoint_spec()},
         "target": {"type": "dict", "required": True, "options": endpoint_spec()},
@@ -214,6 +250,8 @@ def argument_spec():
             "default": [],
             "options": dict(endpoint_spec(), name={"type": "str", "required": True}),
         },
+        "source_channel": channel,
+        "target_channel": channel,
         "retention_hours": {"type": "int", "default": 168},
         "fence_exempt": names,
         "own_users": names,
@@ -248,6 +286,7 @@ def look(params, servers):
             "public_key": params["replication_public_key"],
             "replicas": replicas,
             "channels": replicating,
+            "own_channels": {side: params[side + "_channel"] for side in sides},
             "errant": gtid.subtract(left, executed, gtid.executed(left)) if replicating else "",
             "missing": gtid.subtract(right, gtid.purged(left), executed) if replicating else "",
         }

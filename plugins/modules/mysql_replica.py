@@ -45,6 +45,13 @@ options:
       - Name of the channel. Empty for the default one.
     type: str
     default: ""
+  partner:
+    description:
+      - C(server_uuid) of the server that this one is to follow. When it is given, a channel of that name which follows
+        another server is refused before anything is changed, and V(absent) leaves it as it is.
+      - The channel may lead to the partner under any name, or to where O(source_host) and O(source_port) say; one that has
+        never connected may have the account O(source_user).
+    type: str
   source_host:
     description:
       - Name or address of the source, as this server reaches it. Needed to make a channel.
@@ -217,7 +224,7 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.options i
     platform_spec,
     run_module,
 )
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.replica import ChannelPlan, channel_of
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.replica import ChannelPlan, channel_of, is_foreign
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Server
 
 
@@ -226,6 +233,7 @@ def argument_spec():
         connection_spec(),
         state={"type": "str", "choices": ["present", "absent", "started", "stopped"], "default": "started"},
         channel={"type": "str", "default": ""},
+        partner={"type": "str"},
         source_host={"type": "str"},
         source_port={"type": "int"},
         source_user={"type": "str"},
@@ -261,7 +269,7 @@ def manage(server, params, check_mode):
         reached = bool(until) and gtid.is_subset(session, until, gtid.executed(session))
         found = channel.read()
         known = channel.password() if found and params["source_password"] is not None else None
-        plan = ChannelPlan(found, params, known, reached)
+        plan = ChannelPlan(found, params, known, reached, is_foreign(found, params, server.uuid))
         channel.check(plan)
         if plan.differs and not check_mode:
             channel.apply(plan)

@@ -89,6 +89,8 @@ def _channel(channel):
         "delay": channel["sql_delay"] or 0,
         "running": (channel["replica_io_running"], channel["replica_sql_running"]) == ("Yes", "Yes"),
         "source_host": channel["source_host"],
+        "source_port": channel["source_port"],
+        "source_user": channel["source_user"],
         "source_uuid": (channel["source_uuid"] or "").lower(),
     }
 

@@ -5,6 +5,8 @@ findings() decides and touches nothing; guardrail_facts reads. Two phases: `befo
 replicates) and `replicating` (the channel from source to target runs; what only then can be known is checked as well).
 """
 
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.receivers import followed, is_ours
+
 PHASES = ("before", "replicating")
 # Replication goes from one long-term series to itself and to the next one, through the innovation releases between.
 SERIES = ((5, 7), (8, 0), (8, 4), (9, 7))
@@ -32,8 +34,8 @@ def findings(source, target, options):
     source, target: facts of both servers, see guardrail_facts.facts().
     options: {"phase", "retention_hours" (wanted), "fence_exempt" (accounts that may write through a fence), "own_users"
     (of the migration), "ssl" and "public_key" (how the channel connects), "replicas" (list of what look_at_replica
-    told), "channels" (whether both must run by now), "errant", "missing" (GTID sets as text, empty where nothing
-    replicates yet)}.
+    told), "channels" (whether both must run by now), "own_channels" (by side, the channel there that is the migration's,
+    {"name", "source_host", "source_port"}), "errant", "missing" (GTID sets as text, empty where nothing replicates yet)}.
     Returns a list of gates, see gate().
     """
     gates = [
@@ -45,6 +47,7 @@ def findings(source, target, options):
         server_ids(source, target),
         filters(source, target),
         delay(source, target),
+        foreign_channels(source, target, options.get("own_channels", {}), options["own_users"]),
         retention(source, target, options["retention_hours"], options["phase"]),
         primary_keys(source),
         engines(source),
@@ -222,6 +225,25 @@ def delay(source, target):
             if channel.get("delay"):
                 problems.append("channel '%s' of the %s is delayed by %d s" % (channel["name"], side, channel["delay"]))
     return gate("delay", problems, "Set the delay to 0: the drain would wait it out")
+
+
+def foreign_channels(source, target, own_channels, own_users):
+    """The channels that the migration is to use must not belong to somebody else, whom they would be taken from."""
+    problems = []
+    uuids = (source["uuid"], target["uuid"])
+    for side, facts in _both(source, target):
+        own = own_channels.get(side) or {}
+        at = (own["source_host"], own.get("source_port") or 3306) if own.get("source_host") else None
+        for one in facts["channels"]:
+            if one["name"] == (own.get("name") or "") and not is_ours(one, uuids, at, own_users):
+                problems.append("channel '%s' of the %s follows %s" % (one["name"], side, followed(one)))
+    return gate(
+        "foreign_channels",
+        problems,
+        "Give the migration a channel of another name (mysql_replication_forward_channel for the one of the target, "
+        "mysql_replication_reverse_channel for the one of the source, as inventory variables), or remove the channel "
+        "there when nobody needs it any more (mysql_replica with state: absent)",
+    )
 
 
 def channel(name, follower, leader):

@@ -9,6 +9,7 @@ import time
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import gtid
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError, told
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.receivers import followed, is_ours
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Quoted
 
 POLL = 0.25
@@ -62,17 +63,28 @@ def wanted_settings(params, exists):
     return found
 
 
+def is_foreign(channel, params, own_uuid):
+    """Whether a channel follows another server than the partner that the options name. False without a partner."""
+    if not channel or not params.get("partner"):
+        return False
+    host = params.get("source_host")
+    at = (host, params.get("source_port") or 3306) if host else None
+    return not is_ours(channel, (params["partner"].lower(), own_uuid), at, [params.get("source_user")])
+
+
 class ChannelPlan(object):
     """What has to be done to a channel.
 
     channel: normalised row, or None when there is none. params: options of the module. password_known: what the server
-    keeps as the password, None when it cannot be read. reached: whether the set of start_until is executed.
+    keeps as the password, None when it cannot be read. reached: whether the set of start_until is executed. foreign:
+    whether it follows a server that is none of the migration's; then it is left alone.
     Afterwards: before, after (settings), change ({setting: value}), password (whether it is set), stop and start
     ("", "receiver", "applier", "both"), remove (bool).
     """
 
-    def __init__(self, channel, params, password_known=None, reached=False):
+    def __init__(self, channel, params, password_known=None, reached=False, foreign=False):
         self.channel = channel
+        self.foreign = foreign
         self.params = params
         self.state = params["state"]
         self.exists = channel is not None
@@ -81,7 +93,7 @@ class ChannelPlan(object):
         self.before = {name: read_value(name, channel) for name in SETTINGS} if channel else {}
         self.change = {} if self.state == "absent" else self._differing()
         self.password = self.state != "absent" and self._password_differs(password_known)
-        self.remove = self.state == "absent" and self.exists
+        self.remove = self.state == "absent" and self.exists and not foreign
         self.receiver = self.exists and channel["replica_io_running"] != "No"
         self.applier = self.exists and channel["replica_sql_running"] != "No"
         # it waits, a minute by default, to try again what may be mended by now
@@ -120,6 +132,8 @@ class ChannelPlan(object):
 
     def _stopped(self):
         """Which threads have to be stopped: only those that run and are in the way."""
+        if self.foreign:
+            return ""
         if self.state in ("absent", "stopped"):
             needed = {"receiver", "applier"}
         else:
@@ -225,6 +239,14 @@ class Channel(object):
 
     def check(self, plan):
         """Refuse what would fail half-way, before anything is touched. Raises MySQLMigrationError."""
+        if plan.foreign and plan.state != "absent":
+            raise MySQLMigrationError(
+                "Failed to set up %s: channel '%s' there follows %s, which is not the other server of the migration, and "
+                "would be taken from it. Use a channel of another name (channel; with the role mysql_replication its "
+                "variables mysql_replication_forward_channel and mysql_replication_reverse_channel), or remove that one "
+                "when nobody needs it any more (mysql_replica with state: absent). Nothing was changed."
+                % (self.what, self.name, followed(plan.channel))
+            )
         password = plan.params.get("source_password")
         if plan.changes_settings and password and len(password) > LONGEST_PASSWORD:
             raise MySQLMigrationError(

@@ -91,6 +91,10 @@ def of_the_migration(source, target, options):
         "own_users": own,
         "ssl": channel.get("source_ssl_allowed") == "Yes",
         "public_key": bool(channel.get("get_source_public_key")),
+        "own_channels": {
+            "source": {"name": options["reverse_channel"]},
+            "target": {"name": options["forward_channel"]},
+        },
         "errant": "",
         "missing": "",
     }

@@ -17,6 +17,9 @@ SWITCHES = ("log_bin", "read_only", "super_read_only", "log_replica_updates")
 CATALOG = r"SELECT .*FROM information_schema\.%s\b"
 
 
+STRANGER = "cccccccc-0000-0000-0000-000000000003"
+
+
 class Machine(FakeServer):
     """A server with a schema, a table, a view, an event, accounts and grants."""
 
@@ -114,7 +117,10 @@ def test_filters_are_found_wherever_they_stand_but_those_of_rds_itself():
         "binlog_do_db=shop", "replicate_do_db=shop for all channels", "replicate_wild_ignore_table=tmp.% in channel ''",
     ]  # fmt: skip
     assert found["channels"] == [
-        {"name": "", "delay": 30, "running": True, "source_host": "old.example.com", "source_uuid": OTHER}
+        {
+            "name": "", "delay": 30, "running": True, "source_host": "old.example.com", "source_port": 3306,
+            "source_user": "repl", "source_uuid": OTHER,
+        }  # fmt: skip
     ]
 
 
@@ -172,11 +178,28 @@ def test_the_module_of_the_guardrails_decides_for_both_phases_and_leaves_out_wha
             "phase": phase, "schemas": [], "exclude": ["way_back"], "replicas": [], "retention_hours": 168,
             "fence_exempt": ["app"], "own_users": [], "replication_ssl": True, "replication_public_key": False,
             "source": {"login_user": "admin"}, "target": {"login_user": "admin"},
+            "source_channel": {"name": "", "source_host": None, "source_port": 3306},
+            "target_channel": {"name": "", "source_host": None, "source_port": 3306},
         }  # fmt: skip
         result = mysql_guardrails.look(params, servers)
         assert [gate["name"] for gate in result["gates"] if not gate["ok"]] == []
-        assert len(result["gates"]) == 20 + more and not result["changed"]
+        assert len(result["gates"]) == 21 + more and not result["changed"]
         assert result["servers"]["target"]["channels"][0]["running"]
+
+
+def test_the_module_of_the_guardrails_looks_for_the_channels_that_it_is_told_of():
+    source, target = Machine(server_id=1), Machine(server_id=2, server_uuid=OTHER)
+    source.channel("way_back", Source_UUID=STRANGER, Source_Host="up.example.com", Source_Port=3307)
+    servers = {"source": source.server("source"), "target": target.server("target")}
+    params = {
+        "phase": "before", "schemas": [], "exclude": [], "replicas": [], "retention_hours": 168, "fence_exempt": [],
+        "own_users": [], "replication_ssl": True, "replication_public_key": False, "source": {"login_user": "admin"},
+        "target": {"login_user": "admin"}, "target_channel": {"name": ""},
+    }  # fmt: skip
+    wanted = {"name": "", "source_host": "up.example.com", "source_port": 3306}
+    for change, ok in (({}, True), ({"name": "way_back"}, False), ({"name": "way_back", "source_port": 3307}, True)):
+        result = mysql_guardrails.look(dict(params, source_channel=dict(wanted, **change)), servers)
+        assert [gate["ok"] for gate in result["gates"] if gate["name"] == "foreign_channels"] == [ok]
 
 
 def test_the_module_of_the_settings_promises_in_check_mode_what_it_does_then():

@@ -5,6 +5,7 @@ import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import overview
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.guardrails import findings, position
 
+STRANGER = "cccccccc-0000-0000-0000-000000000003"
 OLD, NEW = "aaaaaaaa-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"
 VARIABLES = {
     "gtid_mode": "ON",
@@ -184,6 +185,48 @@ def test_what_has_made_migrations_fail_fails_its_gate(which, key, value, gate):
         both[which][key] = value
 
     assert gate in failed(change)
+
+
+FOREIGN = {"name": "", "delay": 0, "running": True, "source_host": "up", "source_port": 3306, "source_uuid": STRANGER}
+
+
+@pytest.mark.parametrize("phase", ["before", "replicating"])
+@pytest.mark.parametrize("which, side", [(0, "source"), (1, "target")])
+def test_a_channel_of_somebody_else_is_not_taken_for_the_migration(phase, which, side):
+    def change(*both):
+        both[which]["channels"] = [dict(FOREIGN)]
+
+    found = failed(change, phase=phase)
+    assert found["foreign_channels"] == ["channel '' of the %s follows up:3306 (server_uuid %s)" % (side, STRANGER)]
+    own = {side: {"name": "move", "source_host": "new", "source_port": 3306}}
+    assert "foreign_channels" not in failed(change, phase=phase, own_channels=own)
+
+
+@pytest.mark.parametrize("channel", [
+    {"source_uuid": NEW},                                                # the target, by another name or endpoint
+    {"source_uuid": OLD},                                                # the source itself, as a clone brings it
+    {"source_uuid": STRANGER, "source_host": "NEW"},                     # the target was made anew at its place
+    {"source_uuid": "", "source_host": "typo", "source_user": "repl"},   # never connected: the address is mended
+])  # fmt: skip
+def test_a_channel_that_is_the_migrations_own_may_be_repointed(channel):
+    def change(source, _target):
+        source["channels"] = [dict(FOREIGN, **channel)]
+
+    own = {"source": {"name": "", "source_host": "new", "source_port": 3306}}
+    assert "foreign_channels" not in failed(change, own_channels=own, own_users=["migration_admin", "repl"])
+
+
+@pytest.mark.parametrize("channel", [
+    {"source_host": "new", "source_port": 3307},
+    {"source_user": "repl"},
+    {"source_uuid": "", "source_user": "other"},
+])  # fmt: skip
+def test_another_port_or_the_same_account_makes_no_channel_the_migrations(channel):
+    def change(source, _target):
+        source["channels"] = [dict(FOREIGN, **channel)]
+
+    own = {"source": {"name": "", "source_host": "new", "source_port": 3306}}
+    assert "foreign_channels" in failed(change, own_channels=own, own_users=["repl"])
 
 
 def test_a_log_that_is_kept_for_ever_is_kept_long_enough():

@@ -3,7 +3,7 @@ import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import replica
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.modules import mysql_replica
-from fakes import UUID, FakeServer, error
+from fakes import OTHER, UUID, FakeServer, error
 
 HOSTILE = ["it's", 'say "x"', "back\\slash", "50%", "%s%(x)s", "ü密", "a\\'; DROP TABLE t; -- "]
 
@@ -134,6 +134,56 @@ def test_a_channel_that_the_server_does_not_know_is_none():
     one.on("SHOW REPLICA STATUS FOR CHANNEL", error(1227, "Access denied"))
     with pytest.raises(MySQLMigrationError, match="1227"):
         manage(one, channel="x", state="absent")
+
+
+# -- channels of somebody else
+
+STRANGER = "33333333-3333-3333-3333-333333333333"
+UP = {"Source_Host": "up.example.com", "Source_UUID": STRANGER}
+
+
+@pytest.mark.parametrize("preset", ["5.7", "9.7", "rds-8.4"])
+@pytest.mark.parametrize("state", ["present", "started", "stopped"])
+def test_a_channel_that_follows_somebody_else_is_refused_before_anything_is_changed(preset, state):
+    one = machine(preset)
+    one.channel(**UP)
+    for check in (True, False):
+        with pytest.raises(MySQLMigrationError, match=r"follows up.example.com:3306 \(server_uuid 3333.*another name"):
+            manage(one, check=check, state=state, partner=OTHER)
+    assert one.channels[""]["Source_Host"] == "up.example.com"
+    assert not one.said_like("STOP|CHANGE|START|RESET|CALL")
+
+
+@pytest.mark.parametrize("preset", ["5.7", "9.7", "rds-8.4"])
+def test_a_channel_that_follows_somebody_else_is_left_when_the_migration_is_taken_down(preset):
+    one = machine(preset)
+    one.channel(**UP)
+    done = manage(one, state="absent", partner=OTHER)
+    assert not done["changed"] and done["steps"] == [] and done["channel"]["source_host"] == "up.example.com"
+    assert not one.said_like("STOP|RESET|CALL")
+    assert manage(one, state="absent")["changed"]
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        {"Source_Host": "10.0.0.9", "Source_UUID": OTHER.upper()},
+        {"Source_Host": "db2.example.com", "Source_UUID": UUID},
+        {"Source_Host": "OLD.example.com", "Source_UUID": STRANGER},
+        {"Source_Host": "typo.example.com", "Source_UUID": ""},
+    ],
+)
+def test_a_channel_of_the_migration_is_pointed_to_where_the_partner_is_now(channel):
+    one = machine()
+    one.channel(**channel)
+    assert manage(one, partner=OTHER)["channel"]["source_host"].lower() == "old.example.com"
+
+
+def test_a_channel_of_another_name_is_made_beside_one_of_somebody_else():
+    one = machine()
+    one.channel(**UP)
+    assert manage(one, partner=OTHER, channel="way_back")["changed"]
+    assert one.channels[""]["Source_Host"] == "up.example.com"
 
 
 # -- passwords
