@@ -93,8 +93,8 @@ options:
         default: auto
   source_channel:
     description:
-      - The channel on the source that the migration uses for the way back. One of that name which follows a server other
-        than the target fails the gate C(foreign_channels).
+      - The channel on the source that the migration uses for the way back. One of that name which follows a server
+        other than the target fails the gate C(foreign_channels).
     type: dict
     default: {}
     suboptions: &channel
@@ -104,8 +104,8 @@ options:
         default: ""
       source_host:
         description:
-          - Name or address of the other server as this one reaches it. A channel to there counts as the migration's, also
-            when the server there was made anew.
+          - Name or address of the other server as this one reaches it. A channel to there counts as the migration's,
+            also when the server there was made anew.
         type: str
       source_port:
         description: Its port.

@@ -10,7 +10,8 @@ short_description: Fence a server of MySQL so that nobody can write, or open it 
 version_added: 0.1.0
 description:
   - Sets C(super_read_only) and C(read_only), persisted, so that nobody writes, whatever privileges they have, and also
-    after a restart.
+    after a restart. 5.7 cannot persist; there the lines C(read_only = ON) and C(super_read_only = ON) have to stand in
+    its C(my.cnf) before it is restarted.
   - Waits a bounded time for statements that write at the moment. New writers queue behind the waiting fence, so
     O(wait) is what the application may feel.
   - Reads both variables over a new connection afterwards. A server can say C(super_read_only) is on and take writes all
@@ -38,8 +39,9 @@ options:
       - V(fenced) for nobody writes, V(open) for everybody who may.
       - A transaction that is open and idle does not hold the fence up. Its C(COMMIT) fails with error 1290 and rolls
         back.
-      - V(open) removes what was persisted. It is refused when a configuration file sets one of the variables, because
-        the next start would undo it.
+      - V(open) leaves both variables persisted as C(OFF), so that a configuration file that closes the server, as that
+        of one which was built as a replica, does not do so at its next start. C(RESET PERSIST) lets the file decide
+        again.
     type: str
     choices: [fenced, open]
     default: fenced

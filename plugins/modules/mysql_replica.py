@@ -49,8 +49,8 @@ options:
     description:
       - C(server_uuid) of the server that this one is to follow. When it is given, a channel of that name which follows
         another server is refused before anything is changed, and V(absent) leaves it as it is.
-      - The channel may lead to the partner under any name, or to where O(source_host) and O(source_port) say; one that has
-        never connected may have the account O(source_user).
+      - The channel may lead to the partner under any name, or to where O(source_host) and O(source_port) say; one that
+        has never connected may have the account O(source_user).
     type: str
   source_host:
     description:
@@ -224,7 +224,11 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.options i
     platform_spec,
     run_module,
 )
-from ansible_collections.seamless.migration.plugins.module_utils.mysql.replica import ChannelPlan, channel_of, is_foreign
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.replica import (
+    ChannelPlan,
+    channel_of,
+    is_foreign,
+)
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Server
 
 

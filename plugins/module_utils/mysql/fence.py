@@ -17,6 +17,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors im
 TIMED_OUT, GONE, LOCK_WAIT, ENDED = 2013, 2006, 1205, 1317
 CLIENT_THREAD = "thread/sql/one_connection"
 LOOK = 0.1
+# What keeps a server closed that cannot persist: lines for [mysqld] of its my.cnf.
+LINES = ("read_only = ON", "super_read_only = ON")
 _FILES = ("GLOBAL", "SERVER", "EXPLICIT", "EXTRA", "USER", "LOGIN", "COMMAND_LINE")
 
 
@@ -281,22 +283,12 @@ def settle(server, number):
 def unfence(server, session):
     """Open the server for writes, over a restart too. Raises MySQLMigrationError.
 
-    Refuses when a configuration file says otherwise, because the next start would close the server, or leave it half
-    open. Returns state(), read over a new connection.
+    OFF stays persisted: a configuration file that says ON, as that of a server which was built as a replica, would
+    close it at its next start, and the server forgets what the file said once a variable is set. What is persisted
+    wins.
+    Returns state(), read over a new connection.
     """
-    configured = persistence(session)["configured"]
-    fixed = {name: path for name, path in configured.items() if state(session)[name]}
-    if fixed:
-        name, path = sorted(fixed.items())[0]
-        raise MySQLMigrationError(
-            "Failed to open %s: %s is set in %s, so that the next start would bring it back. Remove it there, and "
-            "fence the server once with mysql_read_only, so that it forgets where the value came from."
-            % (server.where, name, path)
-        )
     _setter(server, session, False)()
-    if Dialect.for_server(server).persists:
-        for name in ("super_read_only", "read_only"):
-            session.run("RESET PERSIST IF EXISTS " + name)
     with server.session() as other:
         now = state(other)
     if now["read_only"] or now["super_read_only"]:

@@ -5,6 +5,7 @@ findings() decides and touches nothing; guardrail_facts reads. Two phases: `befo
 replicates) and `replicating` (the channel from source to target runs; what only then can be known is checked as well).
 """
 
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.fence import LINES
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.receivers import followed, is_ours
 
 PHASES = ("before", "replicating")
@@ -34,8 +35,9 @@ def findings(source, target, options):
     source, target: facts of both servers, see guardrail_facts.facts().
     options: {"phase", "retention_hours" (wanted), "fence_exempt" (accounts that may write through a fence), "own_users"
     (of the migration), "ssl" and "public_key" (how the channel connects), "replicas" (list of what look_at_replica
-    told), "channels" (whether both must run by now), "own_channels" (by side, the channel there that is the migration's,
-    {"name", "source_host", "source_port"}), "errant", "missing" (GTID sets as text, empty where nothing replicates yet)}.
+    told), "channels" (whether both must run by now), "own_channels" (by side, the channel there that is the
+    migration's: {"name", "source_host", "source_port"}), "errant", "missing" (GTID sets as text, empty where nothing
+    replicates yet)}.
     Returns a list of gates, see gate().
     """
     gates = [
@@ -57,6 +59,7 @@ def findings(source, target, options):
         character_set_server(source, target),
         lower_case_table_names(source, target),
         fence_writers(source, target, options["own_users"] + options["fence_exempt"]),
+        fence_lasts(source),
         prepared_xa(source),
         performance_schema(source, target),
         transport(source, target, options),
@@ -470,6 +473,22 @@ def fence_writers(source, target, exempt):
             problems.append("%s@%s has %s on the %s" % (user, host, grant["privilege"], side))
     return gate(
         "fence_writers", problems, "Revoke it from applications; name administrators in migration_mysql.fence_exempt"
+    )
+
+
+def fence_lasts(source):
+    """A server that is left must come up closed. 5.7 cannot persist that, and SQL cannot see what its file says."""
+    problems = []
+    if source["platform"] != "rds" and source["version"] < (8, 0, 0):
+        problems.append(
+            "the source is %s, which forgets at a restart that it was closed, and would take writes again beside the "
+            "target" % source["version_text"]
+        )
+    return gate(
+        "fence_lasts",
+        problems,
+        "Put the lines %s under [mysqld] into the my.cnf of the source, without a restart, before it is left, and take "
+        "them out again before a rollback. Then force this gate" % " and ".join("'%s'" % line for line in LINES),
     )
 
 

@@ -28,12 +28,8 @@ class ReadOnly(object):
     def look(self):
         """Read what is. Returns whether something must change."""
         self.before = self._now()
-        goal = "ON" if self.on else "OFF"
-        lasts = self.before["persisted"]
-        if self.on:
-            kept = not self.words.persists or lasts.get("super_read_only") == goal == lasts.get("read_only")
-            return not (self.before["fenced"] and kept)
-        return self.before["read_only"] or self.before["super_read_only"] or "ON" in lasts.values()
+        right = self.before["fenced"] if self.on else not (self.before["read_only"] or self.before["super_read_only"])
+        return not (right and (not self.words.persists or self.before["persisted"] == self._lasting()))
 
     def apply(self):
         """Fence or open the server."""
@@ -61,9 +57,14 @@ class ReadOnly(object):
         return dict(fencing.state(self.session), **fencing.persistence(self.session))
 
     def _wanted(self):
-        lasting = dict.fromkeys(("read_only", "super_read_only"), "ON") if self.on and self.words.persists else {}
         both = {"read_only": self.on, "super_read_only": self.on and self.server.platform != "rds", "fenced": self.on}
-        return dict(both, persisted=lasting)
+        return dict(both, persisted=self._lasting())
+
+    def _lasting(self):
+        """What has to be persisted, so that the next start changes nothing."""
+        if not self.words.persists:
+            return {}
+        return dict.fromkeys(("read_only", "super_read_only"), "ON" if self.on else "OFF")
 
     @staticmethod
     def _shown(values):

@@ -48,10 +48,20 @@ class Forward:
         self._note(self.run.steps.attempt(14, "events", self.events_on))
         if not keep_forward_channel:
             self._note(self.run.steps.attempt(14, "forward_channel", self.remove_forward_channel))
-        self.run.warnings += self.problems
+        self.run.warnings += self.problems + self._reminders()
         if self.complete:
             self.record.end(window_ms=self.run.window_ms)
         return self.complete
+
+    def _reminders(self):
+        """What is left for an operator: list of str."""
+        if self.source.excused or self.source.server.platform == "rds" or self.source.dialect.persists:
+            return []
+        lines = " and ".join("'%s'" % line for line in fence.LINES)
+        return [
+            "%s (%s) takes writes again after a restart, unless its my.cnf says %s under [mysqld]. See that these lines "
+            "are there" % (self.source.where, self.source.server.version_text, lines)
+        ]
 
     def _note(self, problem):
         if problem:

@@ -65,7 +65,7 @@ def of_this_moment(source, target, channel, bridge=False):
     with target.fresh() as session:
         state = target.reading(session)
         problems = [] if state["fenced"] or bridge else ["the target is not fenced"]
-        if not problems and not bridge and not target.persists_fence(session):
+        if not problems and not bridge and target.forgot_fence(session):
             problems.append("the fence of the target would not outlast a restart")
     gates.append(guardrails.gate("target_fenced", problems, "Fence it with mysql_read_only", dict(state)))
     # The target's set was read first, so that what the source does meanwhile cannot look errant.

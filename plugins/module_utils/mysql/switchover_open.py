@@ -2,7 +2,8 @@
 """The one place that opens a server for writes.
 
 A server is never opened without a reading over a new connection, of the server with the right server_uuid, that the
-other one is fenced, and will be after a restart. What cannot be read counts as not fenced.
+other one is fenced, and will be after a restart where it can see to that (5.7 cannot, see the gate fence_lasts). What
+cannot be read counts as not fenced.
 """
 
 import time
@@ -28,7 +29,7 @@ def must_be_fenced(side):
                 "who opened it, fence it with mysql_read_only, then run again"
                 % (side.where, state["read_only"], state["super_read_only"])
             )
-        if not side.persists_fence(session):
+        if side.forgot_fence(session):
             raise Doubt(
                 "The fence of %s would not outlast a restart of mysqld, so the other server may not be opened. Fence "
                 "it with mysql_read_only, then run again" % side.where

@@ -167,10 +167,18 @@ class Side:
             return fence.state(new)
 
     def persists_fence(self, session):
-        """Whether the fence would outlast a restart. RDS keeps it in its parameter group, where SQL cannot look."""
-        if not self.dialect.persists or self.server.platform == "rds":
+        """Whether the fence would outlast a restart, as far as the server knows: 5.7 keeps it in its configuration file
+        only, which SQL cannot look into. RDS keeps it in its parameter group, where SQL cannot look either.
+        """
+        if self.server.platform == "rds":
             return True
+        if not self.dialect.persists:
+            return False
         return str(session.value(PERSISTED)).upper() in ("ON", "1")
+
+    def forgot_fence(self, session):
+        """Whether the fence would not outlast a restart although the server could see to it."""
+        return self.dialect.persists and not self.persists_fence(session)
 
     def executed(self, session=None):
         """@@GLOBAL.gtid_executed"""

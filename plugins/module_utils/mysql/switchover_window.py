@@ -46,10 +46,11 @@ class Window:
         """7: another connection sees the fence; everybody else is disconnected, and nothing is left to commit."""
         second = self.run.second
         state = self.source.reading(second)
-        if not state["fenced"] or not self.source.persists_fence(second):
+        forgotten = self.source.forgot_fence(second)
+        if not state["fenced"] or forgotten:
             raise MySQLMigrationError(
                 "The fence of %s does not read back (%s, persisted %s). Look for another tool that opens it"
-                % (self.source.where, state, self.source.persists_fence(second))
+                % (self.source.where, state, not forgotten)
             )
         ids = [one["id"] for one in fence.clients(second, self.source.own)]
         self.source.reserve()  # for the look right before the target is opened

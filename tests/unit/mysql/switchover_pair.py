@@ -50,7 +50,7 @@ class PowerLoss(BaseException):
 class Machine(fakes.FakeServer):
     """A server of the pair."""
 
-    def __init__(self, pair, name, **variables):
+    def __init__(self, pair, name, preset="9.7", **variables):
         self.pair = pair
         self.name = name
         self.peer = None
@@ -60,7 +60,7 @@ class Machine(fakes.FakeServer):
         self.locked_by = None
         self.clients, self.transactions, self.blocking, self.branches, self.prepared = [], [], [], [], []
         self.events = []
-        super().__init__("9.7", innodb_flush_log_at_trx_commit=1, sync_binlog=1, **variables)
+        super().__init__(preset, innodb_flush_log_at_trx_commit=1, sync_binlog=1, **variables)
         for pattern, answer in self._rules():
             self.on(pattern, answer)
 
@@ -99,6 +99,7 @@ class Machine(fakes.FakeServer):
 
         return [
             (r"SELECT DISTINCT PROCESSLIST_ID AS id", same("blocking")),
+            (r"SELECT PROCESSLIST_ID AS id.*NOT LIKE 'Waiting for global", same("blocking")),
             (r"SELECT t.PROCESSLIST_ID AS id.*innodb_trx", same("transactions")),
             (r"SELECT t.PROCESSLIST_ID AS id.*XA_STATE IN", same("branches")),
             (r"SELECT PROCESSLIST_ID AS id.*NOT LIKE 'Binlog Dump", same("clients")),
@@ -186,7 +187,7 @@ class Machine(fakes.FakeServer):
 class Pair:
     """Both servers and the controller. at(): what happens at a statement."""
 
-    def __init__(self, folder, monkeypatch, reserves=False):
+    def __init__(self, folder, monkeypatch, reserves=False, old="9.7"):
         self.folder = folder
         self.journal = folder / "shop.jsonl"
         self.said = []
@@ -194,7 +195,7 @@ class Pair:
         self.plan = {}
         self.dead = False
         self.two_writers_wanted = False
-        self.old = Machine(self, "old", server_uuid=OLD, server_id=1, gtid_executed=OLD + ":1-10")
+        self.old = Machine(self, "old", old, server_uuid=OLD, server_id=1, gtid_executed=OLD + ":1-10")
         self.new = Machine(
             self, "new", server_uuid=NEW, server_id=2, gtid_executed=OLD + ":1-10", read_only=1, super_read_only=1
         )
@@ -270,7 +271,8 @@ class Pair:
 
     def about_to(self, machine, value):
         """A fence or an opening is about to happen."""
-        if not value and not machine.peer.persisted.get("super_read_only") and not self.two_writers_wanted:
+        kept = machine.peer.persisted.get("super_read_only") or machine.peer.version < (8, 0)
+        if not value and not kept and not self.two_writers_wanted:
             self.violations.append("%s is opened while the fence of the other one is not kept" % machine.name)
         if "window_opened" not in self.events() and not self.two_writers_wanted and machine.open and value:
             self.violations.append("%s is fenced without a word in the journal" % machine.name)

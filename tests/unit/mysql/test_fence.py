@@ -166,19 +166,27 @@ def test_other_errors_of_the_fence_are_told_as_they_are():
         fence.fence(*opened(one))
 
 
-def test_opening_clears_both_and_what_was_persisted():
-    one = machine(read_only=1, super_read_only=1)
+@pytest.mark.parametrize("preset", ["8.0.21", "8.4", "9.7"])
+def test_opening_stays_persisted_so_that_a_file_does_not_close_the_server_at_its_next_start(preset):
+    one = machine(preset, read_only=1, super_read_only=1)
     one.persisted = {"super_read_only": 1, "read_only": 1}
     assert fence.unfence(*opened(one)) == {"read_only": False, "super_read_only": False, "fenced": False}
-    assert one.persisted == {}
+    assert one.persisted == {"super_read_only": 0, "read_only": 0}
 
 
-def test_opening_is_refused_when_a_file_would_close_the_server_again():
+def test_a_server_that_a_file_has_closed_is_opened_for_good():
     one = machine(read_only=1, super_read_only=1)
     one.sources = [{"name": "super_read_only", "source": "GLOBAL", "path": "/etc/my.cnf"}]
-    with pytest.raises(MySQLMigrationError, match="super_read_only is set in /etc/my.cnf"):
-        fence.unfence(*opened(one))
-    assert not one.said_like("SET PERSIST")
+    assert not fence.unfence(*opened(one))["fenced"]
+    assert one.persisted == {"super_read_only": 0, "read_only": 0}
+
+
+def test_the_module_makes_an_open_server_stay_open_once(whole):
+    assert manage(whole, state="open")["changed"]
+    assert whole.persisted == {"super_read_only": 0, "read_only": 0}
+    assert not manage(whole, state="open")["changed"]
+    old = machine("5.7")
+    assert not manage(old, state="open")["changed"]
 
 
 def test_a_server_that_does_not_open_is_told():

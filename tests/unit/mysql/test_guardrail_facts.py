@@ -183,7 +183,7 @@ def test_the_module_of_the_guardrails_decides_for_both_phases_and_leaves_out_wha
         }  # fmt: skip
         result = mysql_guardrails.look(params, servers)
         assert [gate["name"] for gate in result["gates"] if not gate["ok"]] == []
-        assert len(result["gates"]) == 21 + more and not result["changed"]
+        assert len(result["gates"]) == 22 + more and not result["changed"]
         assert result["servers"]["target"]["channels"][0]["running"]
 
 

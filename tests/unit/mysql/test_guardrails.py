@@ -118,8 +118,9 @@ def test_versions_stand_among_the_long_term_series(version, place):
     ((8, 4, 3), (9, 7, 4), {"way_back"}),
     ((8, 0, 40), (8, 0, 35), set()),
     ((8, 4, 3), (8, 0, 40), {"versions"}),
-    ((5, 7, 44), (8, 4, 3), {"versions", "way_back"}),
-    ((5, 7, 5), (5, 7, 44), {"versions"}),
+    ((5, 7, 44), (8, 0, 40), {"way_back", "fence_lasts"}),
+    ((5, 7, 44), (8, 4, 3), {"versions", "way_back", "fence_lasts"}),
+    ((5, 7, 5), (5, 7, 44), {"versions", "fence_lasts"}),
     ((8, 2, 0), (8, 4, 0), {"way_back"}),
     ((8, 2, 0), (9, 7, 4), {"versions", "way_back"}),
 ])  # fmt: skip
@@ -227,6 +228,22 @@ def test_another_port_or_the_same_account_makes_no_channel_the_migrations(channe
 
     own = {"source": {"name": "", "source_host": "new", "source_port": 3306}}
     assert "foreign_channels" in failed(change, own_channels=own, own_users=["repl"])
+
+
+def test_the_lines_that_keep_a_server_of_5_7_closed_are_told_and_rds_needs_none():
+    def change(source, _target):
+        source.update(version=(5, 7, 44), version_text="5.7.44-log")
+
+    for phase in ("before", "replicating"):
+        found = {gate["name"]: gate for gate in decide(change, phase=phase)}["fence_lasts"]
+        assert not found["ok"] and "5.7.44-log" in found["evidence"]["problems"][0]
+        assert "'read_only = ON' and 'super_read_only = ON' under [mysqld]" in found["advice"]
+
+    def on_rds(source, target):
+        change(source, target)
+        source["platform"] = "rds"
+
+    assert "fence_lasts" not in failed(on_rds)
 
 
 def test_a_log_that_is_kept_for_ever_is_kept_long_enough():

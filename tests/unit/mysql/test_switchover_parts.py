@@ -255,3 +255,14 @@ def test_on_rds_a_channel_that_stays_is_told(tmp_path):
     side = Side(machine.server("target", platform="rds"), "target", Hooks({}, 1)).connect()
     with pytest.raises(MySQLMigrationError, match="Remove it by hand"):
         side.remove_channel("")
+
+
+@pytest.mark.parametrize("preset, kept, lasts_and_forgot", [
+    ("9.7", 1, (True, False)), ("9.7", 0, (False, True)), ("5.7", 0, (False, False)), ("rds-8.4", 0, (True, False)),
+])  # fmt: skip
+def test_a_fence_lasts_where_the_server_keeps_it(tmp_path, monkeypatch, preset, kept, lasts_and_forgot):
+    pair = Pair(tmp_path, monkeypatch, old=preset)
+    pair.old.persisted["super_read_only"] = kept
+    side = pair.switchover().source.connect()
+    assert (side.persists_fence(side.main), side.forgot_fence(side.main)) == lasts_and_forgot
+    side.close()
