@@ -109,7 +109,6 @@ VARIABLES = {
         (ANY, "slave_preserve_commit_order"),
         ((8, 0, 26), "replica_preserve_commit_order"),
     ),
-    "binlog_expire": ((ANY, "expire_logs_days"), ((8, 0, 0), "binlog_expire_logs_seconds")),
 }
 
 # our names of a channel's settings -> ((since, name in CHANGE ... TO), ...). A name of None: not there yet.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the guardrails of a MySQL migration have to know of a server. Reads, and changes nothing."""
 
-from ansible_collections.seamless.migration.plugins.module_utils.mysql import gtid
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import gtid, retention
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.guardrails import FENCE_PRIVILEGES
 
@@ -44,7 +44,7 @@ def facts(server, session, schemas=()):
         "version_text": server.version_text,
         "uuid": server.uuid,
         "variables": variables,
-        "retention_hours": retention_hours(dialect, session, variables),
+        "retention_hours": retention.hours(server, session),
         "filters": _filters(dialect, session, channels),
         "channels": [_channel(channel) for channel in channels],
         "schemas": moving,
@@ -69,18 +69,6 @@ def user_schemas(session):
     """Names of all schemas that are not the server's own, as list of str."""
     rows = session.rows("SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME")
     return [row["name"] for row in rows if row["name"].lower() not in SYSTEM_SCHEMAS]
-
-
-def retention_hours(dialect, session, variables):
-    """For how many hours the server keeps its binary log: float, 0 for ever, None where RDS drops it at once."""
-    if dialect.platform == "rds":
-        rows = []
-        if dialect.has_procedure("show_configuration"):
-            rows = session.call(dialect.procedure("show_configuration"))
-        kept = [row["value"] for row in rows if row["name"] == "binlog retention hours"]
-        return float(kept[0]) if kept and kept[0] is not None else None
-    seconds = int(variables.get("binlog_expire_logs_seconds") or 0)
-    return seconds / 3600.0 or int(variables.get("expire_logs_days") or 0) * 24.0
 
 
 def _channel(channel):

@@ -10,6 +10,7 @@ import time
 from ansible_collections.seamless.migration.plugins.module_utils.mysql import fence, gtid
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError, told
+from ansible_collections.seamless.migration.plugins.module_utils.mysql.retention import hours as retention_hours
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Quoted, identifier
 
 # below this the needed transactions are near to being purged
@@ -94,18 +95,8 @@ def binary_log(server, session, words):
 
 def retention(session):
     """Seconds for which binary logs are kept; None when they are never purged, on RDS when they are not kept at all."""
-    server = session.server
-    words = Dialect.for_server(server)
-    if server.platform == "rds":
-        if not words.has_procedure("show_configuration"):
-            return None
-        for row in session.call(words.procedure("show_configuration")):
-            if row["name"] == "binlog retention hours":
-                return None if row["value"] in (None, "NULL", "") else int(row["value"]) * 3600
-        return None
-    unit = 1 if server.version >= (8, 0, 0) else 86400
-    value = int(session.value("SELECT @@GLOBAL.%s" % words.variable("binlog_expire")) or 0) * unit
-    return value or None
+    hours = retention_hours(session.server, session)
+    return int(hours * 3600) if hours else None
 
 
 def channels(session, words):

@@ -243,8 +243,8 @@ class Channel(object):
             raise MySQLMigrationError(
                 "Failed to set up %s: channel '%s' there follows %s, which is not the other server of the migration, "
                 "and would be taken from it. Use a channel of another name (channel; with the role mysql_replication "
-                "its variables mysql_replication_forward_channel and mysql_replication_reverse_channel), or remove that "
-                "one when nobody needs it any more (mysql_replica with state: absent). Nothing was changed."
+                "its variables mysql_replication_forward_channel and mysql_replication_reverse_channel), or remove "
+                "that one when nobody needs it any more (mysql_replica with state: absent). Nothing was changed."
                 % (self.what, self.name, followed(plan.channel))
             )
         password = plan.params.get("source_password")

@@ -6,13 +6,13 @@ What was there before is returned in a form that restore() takes, so that exactl
 
 import re
 
+from ansible_collections.seamless.migration.plugins.module_utils.mysql import retention
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.dialect import Dialect
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors import MySQLMigrationError
 from ansible_collections.seamless.migration.plugins.module_utils.mysql.server import Quoted, identifier
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-RETENTION = "binlog retention hours"
-RETENTION_VARIABLES = ("binlog_expire_logs_seconds", "expire_logs_days")
+RETENTION = retention.RDS
 
 
 class Settings(object):
@@ -51,22 +51,8 @@ class Settings(object):
         return row["value"] if row else None
 
     def retention_hours(self):
-        """For how many hours the binary log is kept: float; 0 for ever; None where RDS drops it as soon as it can."""
-        if self.rds:
-            value = self._rds_retention()
-            return None if value is None else float(value)
-        name = self._retention_variable()
-        unit = 3600.0 if name == RETENTION_VARIABLES[0] else 1 / 24.0
-        return int(self.value(name)) / unit
-
-    def _rds_retention(self):
-        for row in self.session.call(self.dialect.procedure("show_configuration")):
-            if row["name"] == RETENTION:
-                return row["value"]
-        return None
-
-    def _retention_variable(self):
-        return RETENTION_VARIABLES[0] if self.server.version >= (8, 0, 1) else RETENTION_VARIABLES[1]
+        """For how many hours the binary log is kept, see retention.hours()."""
+        return retention.hours(self.server, self.session)
 
     # --- deciding --------------------------------------------------------------------------------------------------
 
@@ -96,14 +82,13 @@ class Settings(object):
         if kept is not None and (kept == 0 and not self.rds or kept >= hours):
             return []
         if self.rds:
-            return [{"name": RETENTION, "before": {"value": self._rds_retention(), "persisted": None}, "after": hours}]
-        name = self._retention_variable()
-        after = hours * 3600 if name == RETENTION_VARIABLES[0] else -(-hours // 24)
+            return [{"name": RETENTION, "before": {"value": retention.of_rds(self.server, self.session), "persisted": None}, "after": hours}]
+        name = retention.variable(self.session)[0]
         return [
             {
                 "name": name,
                 "before": {"value": self.value(name), "persisted": self._persisted(name)},
-                "after": _text(after),
+                "after": _text(retention.in_units(name, hours)),
             }
         ]
 
@@ -111,7 +96,7 @@ class Settings(object):
         """The changes that bring back what plan() told as `before`: dict name -> {"value", "persisted"}."""
         changes = []
         for name, was in sorted(before.items()):
-            now = self._rds_retention() if name == RETENTION else self.value(name)
+            now = retention.of_rds(self.server, self.session) if name == RETENTION else self.value(name)
             persisted = None if name == RETENTION else self._persisted(name)
             if (now, persisted) != (was["value"], was["persisted"]):
                 changes.append(

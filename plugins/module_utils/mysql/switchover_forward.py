@@ -59,8 +59,8 @@ class Forward:
             return []
         lines = " and ".join("'%s'" % line for line in fence.LINES)
         return [
-            "%s (%s) takes writes again after a restart, unless its my.cnf says %s under [mysqld]. See that these lines "
-            "are there" % (self.source.where, self.source.server.version_text, lines)
+            "%s (%s) takes writes again after a restart, unless its my.cnf says %s under [mysqld]. See that these "
+            "lines are there" % (self.source.where, self.source.server.version_text, lines)
         ]
 
     def _note(self, problem):

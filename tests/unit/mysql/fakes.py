@@ -250,6 +250,10 @@ class FakeServer:
             ]),
             (r"SET (?:GLOBAL|PERSIST|SESSION|PERSIST_ONLY) \w+ ?= ?.*$", self._set),
             (r"SET @\w+ = (.*)$", []),
+            (r"SHOW GLOBAL VARIABLES WHERE Variable_name IN \((.*)\)$", lambda found: [
+                {"Variable_name": name, "Value": str(self.variables[name])}
+                for name in re.findall(r"'(\w+)'", found.group(1)) if self._has(name)
+            ]),
             (r"RESET PERSIST (?:IF EXISTS )?(\w+)", lambda found: self.persisted.pop(found.group(1), None) and None),
             (r"KILL CONNECTION (\d+)$", lambda found: self.killed.append(int(found.group(1)))),
             (r"CALL `mysql`\.`(\w+)`\((.*)\)$", self._call),
@@ -269,6 +273,12 @@ class FakeServer:
         if self.version >= (8, 2):
             rules.append((r"SHOW BINARY LOG STATUS$", self._position))
         return rules
+
+    def _has(self, name):
+        """Whether the version has a variable, of those that came or went."""
+        since = {"binlog_expire_logs_seconds": (8, 0, 1)}.get(name, (0,))
+        until = {"expire_logs_days": (8, 4, 0)}.get(name, (99,))
+        return name in self.variables and since <= self.version < until
 
     @staticmethod
     def _plain(literal):

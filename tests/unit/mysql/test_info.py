@@ -232,6 +232,8 @@ def peer_session(peer):
 def test_retention_of_5_7_is_in_days():
     one = machine("5.7", expire_logs_days=7)
     assert look(one)["binary_log"]["retention_hours"] == 168.0
+    upgraded = machine("8.0.35", expire_logs_days=2, binlog_expire_logs_seconds=0)
+    assert look(upgraded)["binary_log"] == dict(look(one)["binary_log"], retention_hours=48.0)
     assert look(machine(binlog_expire_logs_seconds=0))["binary_log"]["kept_until_purged_by_hand"]
     rds = machine("rds-8.4")
     rds.retention = None

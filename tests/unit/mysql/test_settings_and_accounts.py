@@ -87,6 +87,18 @@ def test_a_server_of_5_7_counts_days():
     assert settings(machine).retention_hours() == 48
 
 
+def test_days_of_a_my_cnf_from_before_an_upgrade_are_what_8_0_counts_by():
+    machine = Machine("8.0.35", expire_logs_days=3, binlog_expire_logs_seconds=0)
+    assert settings(machine).retention_hours() == 72.0
+    assert settings(machine).plan({}, 72) == []
+    changes = settings(machine).plan({}, 168)
+    assert [(change["name"], change["after"]) for change in changes] == [("expire_logs_days", "7")]
+    applied(machine, changes)
+    assert settings(machine).plan({}, 168) == []
+    assert settings(Machine("8.0.35", expire_logs_days=3)).retention_hours() == 720.0
+    assert settings(Machine("8.0.35", binlog_expire_logs_seconds=0)).retention_hours() == 0.0
+
+
 def test_rds_keeps_its_log_by_its_procedure_and_nothing_is_put_back_as_nothing():
     machine = Machine("rds-8.4")
     kept = {"value": None}
