@@ -11,8 +11,8 @@ _UNITS = {SECONDS: 1, DAYS: 86400}
 def variable(session):
     """The variable that decides, and what it says: (name, seconds), 0 seconds for ever. Not on RDS.
 
-    8.0 has both. There the days, which may stand in a my.cnf from before an upgrade, count when the seconds are 0, as they
-    are set then, and the server refuses to set the seconds beside them (the manual on both variables).
+    8.0 has both. There the days, which may stand in a my.cnf from before an upgrade, count when the seconds are 0, as
+    they are set then, and the server refuses to set the seconds beside them (the manual on both variables).
     """
     rows = session.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN (%s, %s)", (SECONDS, DAYS))
     values = {row["Variable_name"].lower(): int(row["Value"]) for row in rows}

@@ -45,9 +45,11 @@ def status(session):
 
 def own_accounts(session, target_uuid=None):
     """Accounts that clones of ours made: all of them, or those for the clone to one target. list of dict user, host."""
-    mine = "_" + target_uuid[:8] if target_uuid else ""
-    return session.rows("SELECT User AS user, Host AS host FROM mysql.user WHERE User LIKE %s",
-                        (CLONE_ACCOUNT.replace("_", "\\_") + mine + "%",))
+    # No LIKE: what escapes the _ in it depends on sql_mode (NO_BACKSLASH_ESCAPES).
+    made = session.rows("SELECT User AS user, Host AS host FROM mysql.user WHERE LEFT(User, %s) = %s",
+                        (len(CLONE_ACCOUNT), CLONE_ACCOUNT))
+    after = len(CLONE_ACCOUNT) + 1
+    return [row for row in made if not target_uuid or row["user"][after:].startswith(target_uuid[:8])]
 
 
 def _installs(accounts):

@@ -82,7 +82,8 @@ class Settings(object):
         if kept is not None and (kept == 0 and not self.rds or kept >= hours):
             return []
         if self.rds:
-            return [{"name": RETENTION, "before": {"value": retention.of_rds(self.server, self.session), "persisted": None}, "after": hours}]
+            now = retention.of_rds(self.server, self.session)
+            return [{"name": RETENTION, "before": {"value": now, "persisted": None}, "after": hours}]
         name = retention.variable(self.session)[0]
         return [
             {

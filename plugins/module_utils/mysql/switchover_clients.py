@@ -76,10 +76,15 @@ def in_the_way(session, own, older):
     return [one for number, one in sorted(found.items()) if number not in own]
 
 
-def end(session, ids):
-    """End connections. Returns list of ids of those that could not be."""
+def end(session, ids, check=lambda: None):
+    """End connections, one after the other.
+
+    check: called before each; what it raises ends this, as when the time for it is over.
+    Returns list of ids of those that could not be.
+    """
     refused = []
     for number in ids:
+        check()
         try:
             session.server.end_connection(session, number)
         except MySQLMigrationError:

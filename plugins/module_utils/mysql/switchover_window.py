@@ -54,7 +54,7 @@ class Window:
             )
         ids = [one["id"] for one in fence.clients(second, self.source.own)]
         self.source.reserve()  # for the look right before the target is opened
-        refused = clients.end(second, ids)
+        refused = clients.end(second, ids, self.run.budget.left)
         self._wait_for_their_end(second)
         prepare.no_prepared(second, self.source)
         return {"ended": len(ids) - len(refused), "not_ended": refused}

@@ -3,7 +3,6 @@
 
 import json
 import os
-import re
 import sys
 import time
 
@@ -70,9 +69,9 @@ class Pair:
         machine.on(r"SELECT PLUGIN_STATUS", lambda _found: [{"x": "ACTIVE"} for _one in machine.plugins])
         machine.on(r"INSTALL PLUGIN", lambda _found: machine.plugins.append("clone"))
         machine.on(r"UNINSTALL PLUGIN", lambda _found: machine.plugins.clear())
-        machine.on(r"SELECT User AS user, Host AS host FROM mysql.user WHERE User LIKE '([^%]*)%'", lambda found: [
-            {"user": user, "host": "%"} for user in machine.clones
-            if re.match(found.group(1).replace("\\\\_", "@").replace("_", ".").replace("@", "_"), user)])
+        own = r"SELECT User AS user, Host AS host FROM mysql.user WHERE LEFT\(User, (\d+)\) = '(\w+)'$"
+        machine.on(own, lambda found: [
+            {"user": user, "host": "%"} for user in machine.clones if user[:int(found.group(1))] == found.group(2)])
         machine.on(r"CREATE USER '(\w+)'", lambda found: machine.clones.append(found.group(1)))
         machine.on(r"DROP USER IF EXISTS '(\w+)'", lambda found: machine.clones.remove(found.group(1)))
 
@@ -443,6 +442,17 @@ def test_what_a_killed_clone_left_is_cleared_where_writes_are_taken(pair):
     assert result["cleared"] == ["source"] and "is fenced" in result["notes"][0]
     assert pair.source.plugins == pair.source.clones == [] and pair.target.plugins
     assert not pair.work("clone").clear(check_mode=False)["changed"]
+
+
+def test_accounts_of_clones_are_known_by_their_names_and_targets_without_a_pattern():
+    machine = fakes.FakeServer()
+    Pair.with_plugins_and_accounts(machine)
+    mine, its, other = ("seamless_clone_%s0a1b2c3d" % end for end in ("k" + fakes.UUID[:8], "i" + fakes.OTHER[:8], "x"))
+    machine.clones += ["seamless-clone-k", "app", mine, its, other]
+    session = machine.server().session()
+    assert [row["user"] for row in seed_clone.own_accounts(session)] == [mine, its, other]
+    assert [row["user"] for row in seed_clone.own_accounts(session, fakes.OTHER)] == [its]
+    assert not [said for said in machine.said if "LIKE" in said or "\\" in said]
 
 
 def test_the_diff_has_the_schemas_of_the_target(pair):

@@ -441,6 +441,21 @@ def test_each_look_of_the_window_has_an_eye_of_its_own(pair, monkeypatch, after,
     assert not pair.new.open
 
 
+def test_a_window_whose_budget_is_used_up_by_ending_clients_is_put_back_at_once(pair):
+    pair.old.clients = [{"id": number, "user": "app"} for number in range(7, 12)]
+    switchover = pair.switchover()
+
+    def slow(found):
+        pair.old.killed.append(int(found.group(1)))
+        switchover.run.budget.end -= 3
+
+    pair.old.on(r"KILL CONNECTION (\d+)", slow)
+    with pytest.raises(MySQLMigrationError, match=r"budget of 5000 ms.*put back"):
+        switchover.switched()
+    assert pair.old.killed == [7, 8]
+    assert is_as_before(pair)
+
+
 def test_a_window_that_has_used_up_its_budget_after_the_drain_is_put_back(pair, monkeypatch):
     switchover = pair.switchover()
 

@@ -85,6 +85,21 @@ def test_a_connection_that_may_not_be_ended_is_told(pair, side):
     assert switchover_clients.end(side.main, [7, 8]) == [8]
 
 
+def test_no_more_connections_are_ended_when_the_time_is_over(pair, side):
+    budget = switchover_steps.Budget(1000)
+    budget.begin()
+    pair.old.on(r"KILL CONNECTION (\d+)", lambda found: _spent(budget, pair, int(found.group(1))))
+    with pytest.raises(MySQLMigrationError, match="budget of 1000 ms"):
+        switchover_clients.end(side.main, [7, 8, 9], budget.left)
+    assert pair.old.killed == [7, 8]
+
+
+def _spent(budget, pair, number):
+    pair.old.killed.append(number)
+    if number == 8:
+        budget.end -= 1
+
+
 # --- gates ---------------------------------------------------------------------------------------------------------
 
 
