@@ -36,7 +36,7 @@ MINUTES = float(os.environ.get("GATES_MINUTES") or "inf")
 LATE_MINUTES = 10
 STARTED = time.monotonic()
 TAIL_LINES = 80
-STORY_SECONDS = 1200
+STORY_SECONDS = 1500
 LATE_SECONDS = 1800
 ALONE_SECONDS = 3600
 # Process groups of the gates at work.
