@@ -55,6 +55,14 @@ def address_of(endpoint):
         return ""
 
 
+def look_up(name, ask=socket.getaddrinfo):
+    """The addresses of a name, spelled as plain() does, as set; empty when it has none. Takes as long as they take."""
+    try:
+        return {plain(entry[4][0]) for entry in ask(name, None)}
+    except (OSError, ValueError):
+        return set()
+
+
 def addresses_of(hosts, timeout=2, ask=socket.getaddrinfo):
     """The addresses of hosts, names or addresses. timeout: seconds for all names together.
 
@@ -63,10 +71,7 @@ def addresses_of(hosts, timeout=2, ask=socket.getaddrinfo):
     found = {}
 
     def look(name):
-        try:
-            found[name] = {plain(entry[4][0]) for entry in ask(name, None)}
-        except (OSError, ValueError):
-            pass
+        found[name] = look_up(name, ask)
 
     names = []
     for host in hosts:

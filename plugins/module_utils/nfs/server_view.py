@@ -81,10 +81,7 @@ class Names:
 
     def _ask(self, name):
         def look():
-            try:
-                return sorted({nfsd.plain(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
-            except OSError:
-                return []
+            return sorted(nfsd.look_up(name))
 
         try:
             return bounded(look, self.timeout, "the look-up of %s" % name)
@@ -204,7 +201,7 @@ def seen(root="", names=None):
         return entry
 
     for known in nfsd.clients(root):
-        entry = client(nfsd.plain(known.address) if known.address else known.name, "version 4")
+        entry = client(known.address or known.name, "version 4")
         entry["versions"].add(known.version)
         entry["name"] = known.name
     for host, path in noted(root):
