@@ -17,8 +17,8 @@ from ansible_collections.seamless.migration.plugins.module_utils.mysql.errors im
 TIMED_OUT, GONE, LOCK_WAIT, ENDED = 2013, 2006, 1205, 1317
 CLIENT_THREAD = "thread/sql/one_connection"
 LOOK = 0.1
-# What keeps a server closed that cannot persist: lines for [mysqld] of its my.cnf.
-LINES = ("read_only = ON", "super_read_only = ON")
+# What keeps a server closed that cannot persist: lines for [mysqld] of its my.cnf, as messages name them.
+LINES = "'read_only = ON' and 'super_read_only = ON'"
 _FILES = ("GLOBAL", "SERVER", "EXPLICIT", "EXTRA", "USER", "LOGIN", "COMMAND_LINE")
 
 

@@ -488,7 +488,7 @@ def fence_lasts(source):
         "fence_lasts",
         problems,
         "Put the lines %s under [mysqld] into the my.cnf of the source, without a restart, before it is left, and take "
-        "them out again before a rollback. Then force this gate" % " and ".join("'%s'" % line for line in LINES),
+        "them out again before a rollback. Then force this gate" % LINES,
     )
 
 

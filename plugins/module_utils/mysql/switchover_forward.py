@@ -57,10 +57,9 @@ class Forward:
         """What is left for an operator: list of str."""
         if self.source.excused or self.source.server.platform == "rds" or self.source.dialect.persists:
             return []
-        lines = " and ".join("'%s'" % line for line in fence.LINES)
         return [
             "%s (%s) takes writes again after a restart, unless its my.cnf says %s under [mysqld]. See that these "
-            "lines are there" % (self.source.where, self.source.server.version_text, lines)
+            "lines are there" % (self.source.where, self.source.server.version_text, fence.LINES)
         ]
 
     def _note(self, problem):
