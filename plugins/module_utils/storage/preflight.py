@@ -60,12 +60,17 @@ def _device(facts):
     return facts.get("device", facts["path"])
 
 
+def _together(items, facts_of):
+    """Items by the file system that facts_of(item) tell of: list of lists."""
+    found = {}
+    for item in items:
+        found.setdefault(_device(facts_of(item)), []).append(item)
+    return list(found.values())
+
+
 def _by_file_system(pairs):
     """The trees that come to lie together on one file system of the target: list of lists of pairs."""
-    together = {}
-    for pair in pairs:
-        together.setdefault(_device(pair[2]), []).append(pair)
-    return list(together.values())
+    return _together(pairs, lambda pair: pair[2])
 
 
 def _needed(group, count, used):
@@ -74,11 +79,8 @@ def _needed(group, count, used):
     count: function of the facts of a tree, None where it was not counted whole. used: name of the fact of how much the
     whole file system of the source uses, which then stands for all of its trees.
     """
-    by_device = {}
-    for _tree, source, _target in group:
-        by_device.setdefault(_device(source), []).append(source)
     total = 0
-    for sources in by_device.values():
+    for sources in _together((source for _tree, source, _target in group), lambda source: source):
         counts = [count(facts) for facts in sources]
         total += sources[0][used] if None in counts else sum(counts)
     return total
