@@ -233,7 +233,7 @@ was:
   description: What was mounted there before. Empty when nothing was.
   returned: success
   type: dict
-  contains:
+  contains: &server
     source:
       description: Server and export.
       type: str
@@ -244,13 +244,7 @@ wanted:
   description: What O(server) and O(export) ask for. Empty where they are not needed.
   returned: success
   type: dict
-  contains:
-    source:
-      description: Server and export.
-      type: str
-    own_address:
-      description: The address from which this host speaks to that server, empty when there is no way to it.
-      type: str
+  contains: *server
 users:
   description: Who used the path before. In check mode too.
   returned: success
