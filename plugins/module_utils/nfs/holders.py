@@ -41,7 +41,7 @@ class Holder:
 
 
 def told(found, limit=5):
-    """Holders for a message. Returns str."""
+    """Holders, or other mounts, for a message. Returns str."""
     words = [str(holder) for holder in found[:limit]]
     return "; ".join(words) + (" and %d more" % (len(found) - limit) if len(found) > limit else "")
 

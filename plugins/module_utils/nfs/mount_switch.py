@@ -362,7 +362,7 @@ class Switch:
         return (
             "What %s has is mounted elsewhere too and would stay on the old server there: %s. Unmount it, name its "
             "unit in stop_units, or name the path or the unit in known_mounts when it is looked after"
-            % (self.plan.path, other_mounts.told(self.others))
+            % (self.plan.path, holders.told(self.others))
         )
 
     @property

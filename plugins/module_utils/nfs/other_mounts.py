@@ -41,12 +41,6 @@ class Other:
         )
 
 
-def told(found, limit=5):
-    """Others for a message. Returns str."""
-    words = "; ".join(str(other) for other in found[:limit])
-    return words + (" and %d more" % (len(found) - limit) if len(found) > limit else "")
-
-
 def _same(mount, other):
     """Whether another mount has the same files: the same file system, or the same export, or a part of it."""
     if other.device == mount.device:

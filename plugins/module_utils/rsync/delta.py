@@ -10,13 +10,12 @@ import stat
 import tempfile
 import time
 
-from ansible_collections.seamless.migration.plugins.module_utils.host import command, files
+from ansible_collections.seamless.migration.plugins.module_utils.host import command, files, walking
 from ansible_collections.seamless.migration.plugins.module_utils.rsync import binary, exit_codes, output
 from ansible_collections.seamless.migration.plugins.module_utils.rsync.binary import Options, RsyncError
 
 _CACHE = 50000          # directories remembered while a list is prepared
 _BLOCK = 1 << 20
-_OFTEN = 1000           # entries of a walk between two looks at the clock
 
 
 def read_list(path):
@@ -120,13 +119,6 @@ class _Clock:
                              % (self.what, self.timeout))
         return left
 
-    def watch(self, items):
-        """The items one by one, for as long as there is time."""
-        for number, item in enumerate(items):
-            if number % _OFTEN == 0:
-                self.left()
-            yield item
-
 
 def prepare(src, paths_file, folder, clock, parents=True):
     """Write the list that rsync gets.
@@ -139,7 +131,7 @@ def prepare(src, paths_file, folder, clock, parents=True):
     tree = _Tree(src)
     last = None
     with os.fdopen(handle, "wb") as stream:
-        for raw in clock.watch(read_list(paths_file)):
+        for raw in walking.watched(read_list(paths_file), clock.left):
             path = normalise(raw)
             if is_ours(path):
                 continue
@@ -184,7 +176,7 @@ def complete_links(src, prepared, clock):
             except OSError:
                 continue        # vanished, or rsync will say what is wrong
             with entries:
-                for entry in clock.watch(entries):
+                for entry in walking.watched(entries, clock.left):
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
                     elif entry.inode() in wanted and not is_ours(entry.path[len(root) + 1:]):

@@ -5,12 +5,12 @@ import json
 import os
 
 from ansible_collections.seamless.migration.plugins.module_utils.host.files import read
+from ansible_collections.seamless.migration.plugins.module_utils.host.walking import no_hurry, watched
 from ansible_collections.seamless.migration.plugins.module_utils.storage.freeze_state import FreezeError
 
 _BLOCK = 1 << 20
 OURS = b".seamless-"
 WELL = (0, 24)  # exit statuses of rsync after which the rest of the tree is known to be there
-OFTEN = 1000  # entries of a walk between two looks at the clock
 
 
 def entries(path, offset=0):
@@ -107,18 +107,6 @@ def _run_of(line):
     return run if isinstance(run, dict) else {}
 
 
-def no_hurry():
-    """For a walk that may take as long as it takes."""
-
-
-def _watched(items, still_time):
-    """The items, with a look at the clock at the first of each thousand. still_time: raises when the time is over."""
-    for number, item in enumerate(items):
-        if number % OFTEN == 0:
-            still_time()
-        yield item
-
-
 def _expand(root, path):
     """All paths below a directory, relative to root. bytes."""
     for folder, names, files in os.walk(os.path.join(root, path)):
@@ -138,7 +126,7 @@ def _files(root, still_time):
         except OSError as error:
             raise FreezeError("%s cannot be read: %s" % (error.filename, error.strerror)) from error
         with listing:
-            for entry in _watched(listing, still_time):
+            for entry in watched(listing, still_time):
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 else:
@@ -153,7 +141,7 @@ def names_that_stay(root, names, inodes, still_time=no_hurry):
     whole tree, but only when a name is gone. still_time: called often; it raises when the time is over.
     """
     root = os.fsencode(root)
-    seen = _watched((name for name in names if name), still_time)
+    seen = watched((name for name in names if name), still_time)
     if all(os.path.lexists(os.path.join(root, name.lstrip(b"/"))) for name in seen):
         return
     wanted = {int(number) for number in inodes if number.isdigit()}
@@ -205,7 +193,7 @@ class PathList:
         kind: where they come from, for the report.
         """
         before = len(self.paths)
-        for word in _watched(words, self.still_time):
+        for word in watched(words, self.still_time):
             whole = word.endswith(b"/***")
             path = os.path.normpath(b"/" + (word[:-4] if whole else word)).lstrip(b"/")
             if path.startswith(OURS) or not word:
@@ -213,7 +201,7 @@ class PathList:
             if path:
                 self.paths.add(path)
             if whole and path and os.path.isdir(os.path.join(self.root, path)):
-                self.paths.update(_watched(_expand(self.root, path), self.still_time))
+                self.paths.update(watched(_expand(self.root, path), self.still_time))
         self.counts[kind] = self.counts.get(kind, 0) + len(self.paths) - before
 
     def write(self, path):

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from ansible_collections.seamless.migration.plugins.module_utils.host import walking
 from ansible_collections.seamless.migration.plugins.module_utils.storage import (
     freeze_holders,
     freeze_lists,
@@ -129,7 +130,7 @@ def test_a_look_at_the_files_that_takes_longer_than_the_budget_undoes_the_freeze
         return look(entry)
 
     monkeypatch.setattr(freeze_lists, "_changed", slowly)
-    monkeypatch.setattr(freeze_lists, "OFTEN", 1)
+    monkeypatch.setattr(walking, "OFTEN", 1)
     with pytest.raises(FreezeError, match="budget of 4 s is used up. Everything was put back"):
         silent.run("frozen", budget=4)
     assert 0 < len(looked) < 8
@@ -144,7 +145,7 @@ def test_a_look_at_the_files_that_takes_longer_than_the_budget_undoes_the_freeze
     lambda root, clock: freeze_lists.PathList(root, clock).add("touched", [b"0/file"] * 5000),
 ])
 def test_no_walk_goes_on_when_the_time_is_over(tmp_path, monkeypatch, walk):
-    monkeypatch.setattr(freeze_lists, "OFTEN", 2)
+    monkeypatch.setattr(walking, "OFTEN", 2)
     for number in range(3):
         (tmp_path / "0" / str(number)).mkdir(parents=True)
     (tmp_path / "0" / "file").write_text("x")
