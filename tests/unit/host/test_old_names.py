@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -36,7 +37,9 @@ print(json.dumps(files.printable({
 def old_python():
     """An interpreter of Python 3.6: this one, or one that stands where the leg `oldest` looks."""
     found = [sys.executable] if sys.version_info[:2] == (3, 6) else []
-    found += [str(path) for path in sorted((pathlib.Path.home() / ".pyenv/versions").glob("3.6.*/bin/python3.6"))]
+    if shutil.which("pyenv"):
+        root = subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        found += [str(path) for path in sorted(pathlib.Path(root).glob("versions/3.6.*/bin/python3.6"))]
     found += [path for path in ("/usr/bin/python3.6", "/usr/libexec/platform-python3.6") if os.path.exists(path)]
     if not found:
         pytest.skip("no Python 3.6 on this machine")

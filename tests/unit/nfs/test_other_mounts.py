@@ -2,13 +2,12 @@
 """What would stay on the old server is found, and what goes along is not: held against what the kernel does."""
 
 import os
-import subprocess
 import sys
 
+import namespaces
 import pytest
 from ansible_collections.seamless.migration.plugins.module_utils.nfs import mounts, other_mounts
 
-COLLECTIONS = os.path.join(os.path.dirname(__file__), "..", "..", "..", "build", "collections")
 # $1: the folder of the test, $2: Python, $3: the script. The mount of the test is no NFS mount: only its device counts.
 HOST = """
 set -e
@@ -62,15 +61,7 @@ finally:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for mounts")
 def test_what_is_told_to_stay_is_what_the_kernel_leaves_mounted(tmp_path):
-    command = ["unshare", "-m", "--propagation", "private", "sh", "-c", HOST, "sh"]
-    done = subprocess.run(
-        [*command, str(tmp_path), sys.executable, SCRIPT],
-        env=dict(os.environ, PYTHONPATH=COLLECTIONS),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        check=False,
-    )
+    done = namespaces.run(HOST, tmp_path, sys.executable, SCRIPT)
     assert done.returncode == 0, done.stdout
 
 

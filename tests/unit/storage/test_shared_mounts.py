@@ -2,12 +2,11 @@
 """Staging and its end where mounts are shared, as systemd makes them: nothing of the tree goes with the door."""
 
 import os
-import subprocess
 import sys
 
+import namespaces
 import pytest
 
-COLLECTIONS = os.path.join(os.path.dirname(__file__), "..", "..", "..", "build", "collections")
 # $1: the folder of the test, $2: whether the tree is a mount point, $3: Python, $4: the script
 HOST = """
 set -e
@@ -63,13 +62,5 @@ finally:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for mounts")
 @pytest.mark.parametrize("is_mount_point", [True, False])
 def test_what_is_mounted_below_the_tree_stays(tmp_path, is_mount_point):
-    command = ["unshare", "-m", "--propagation", "private", "sh", "-c", HOST, "sh"]
-    done = subprocess.run(
-        [*command, str(tmp_path), str(is_mount_point), sys.executable, SCRIPT],
-        env=dict(os.environ, PYTHONPATH=COLLECTIONS),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        check=False,
-    )
+    done = namespaces.run(HOST, tmp_path, is_mount_point, sys.executable, SCRIPT)
     assert done.returncode == 0, done.stdout
