@@ -156,7 +156,7 @@ def test_a_killed_lsyncd_closes_the_gate_at_once(host, gate):
 def test_folders_without_a_watch_close_the_gate(host, gate):
     """Folders of a file system that is mounted later come without an event, as those beyond the limit of watches do."""
     host.check_output("mkdir /srv/files/folder0/late")
-    assert gate()["reasons"] == []  # lsyncd has seen the folder: later it would find what is mounted there, and watch it
+    assert gate()["reasons"] == []  # lsyncd has seen the folder: later it would find and watch what is mounted there
     host.check_output("mount -t tmpfs none /srv/files/folder0/late && mkdir /srv/files/folder0/late/one")
     try:
         reasons = gate(timeout=8)["reasons"]
